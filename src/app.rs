@@ -1,0 +1,238 @@
+//! The only wiring: which tasks a worker has, and the order in which they stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::decide::fan_out::GlobalRule;
+use crate::decide::webhook;
+use crate::flow::{
+    Attempting, DEAD_AFTER, Destinations, Dispatcher, Intake, Promoter, Recovery, Router, Settler, Trimmer,
+    Undertaker,
+};
+use crate::http::{Client, ClientSettings};
+use crate::model::{Target, Webhook};
+use crate::store::{Redis, RedisSettings, StoreError};
+
+/// How much settled work waits for Redis before attempts wait for it.
+const SETTLE_QUEUE: usize = 1024;
+/// How long settling may go on after the last attempt has ended.
+const SETTLE_GRACE: Duration = Duration::from_secs(5);
+
+/// Why a worker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The Redis URL cannot be used, or Redis refuses this worker for good.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The HTTP client cannot be built.
+    #[error(transparent)]
+    Http(#[from] crate::http::BuildError),
+    /// A destination of the operator's cannot be used.
+    #[error("{0}")]
+    Destination(String),
+}
+
+/// Runs a worker until `stop`; then it stops reading, finishes what is in flight, and leaves the rest to others.
+///
+/// # Errors
+/// When it cannot be started. Redis being away is no error: the worker waits for it.
+pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartError> {
+    let redis = Redis::open(&redis_settings(config))?;
+    let client = Client::new(client_settings(config))?;
+    let destinations = destinations(config)?;
+    let Some(name) = join(&redis, &stop).await? else {
+        return Ok(());
+    };
+    tracing::info!(worker = %name, stream = config.stream, concurrency = config.worker_concurrency, "started");
+
+    let (settle, work) = mpsc::channel(SETTLE_QUEUE);
+    let (dispatch, queue) = mpsc::channel(config.worker_concurrency);
+    let sooner = Arc::new(Notify::new());
+    let undertaker = Undertaker {
+        redis: redis.clone(),
+        tell_errors: destinations.errors.is_some(),
+    };
+    let router = Arc::new(Router::new(
+        redis.clone(),
+        destinations,
+        config.max_event_bytes,
+        dispatch,
+        settle.clone(),
+    ));
+    let (name_told, name) = watch::channel(name);
+
+    let dispatcher = Dispatcher {
+        slots: config.worker_concurrency,
+        grace: config.shutdown_grace,
+        attempting: Attempting::new(client, Arc::new(config.routes.clone())),
+        settle,
+    };
+    let settler = Settler {
+        redis: redis.clone(),
+        retry: config.retry.clone(),
+        undertaker,
+        sooner: Arc::clone(&sooner),
+    };
+    let intake = Intake {
+        redis: redis.clone(),
+        router: Arc::clone(&router),
+        name: name.clone(),
+    };
+    let recovery = Recovery {
+        redis: redis.clone(),
+        router: Some(router),
+        name: name_told,
+        new_name,
+    };
+    let promoter = Promoter {
+        redis: redis.clone(),
+        sooner,
+    };
+    let trimmer = Trimmer {
+        redis: redis.clone(),
+        max_age: config.dead_letter_max_age,
+        max_len: config.dead_letter_max_len,
+    };
+
+    // Everything that reads stops with `stop`; with it and the dispatcher gone the settler's queue ends. Heartbeats go
+    // on until all is settled: this worker must not be taken for dead while it finishes.
+    let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
+    let mut readers = JoinSet::new();
+    readers.spawn(intake.run(stop.clone()));
+    readers.spawn(promoter.run(stop.clone()));
+    readers.spawn(trimmer.run(stop.clone()));
+    readers.spawn(dispatcher.run(queue, stop.clone()));
+    let mut settling = JoinSet::new();
+    settling.spawn(settler.run(work, give_up.clone()));
+    let mut beating = JoinSet::new();
+    beating.spawn(recovery.run(stop.clone(), settled.clone()));
+
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    while readers.join_next().await.is_some() {}
+    if tokio::time::timeout(SETTLE_GRACE, settling.join_next())
+        .await
+        .is_err()
+    {
+        give_up.cancel();
+        settling.join_next().await;
+    }
+    settled.cancel();
+    beating.join_next().await;
+    leave(&redis, &name.borrow()).await;
+    Ok(())
+}
+
+/// Waits for Redis, creates what is missing, and makes the first heartbeat. None when `stop` came first.
+async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Arc<str>>, StartError> {
+    let name = new_name();
+    let mut told = false;
+    loop {
+        let joined = async {
+            redis.create_group().await?;
+            redis.beat(&name, DEAD_AFTER, true).await
+        };
+        match joined.await {
+            Ok(_) => return Ok(Some(name)),
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%error, "waiting for redis");
+                    told = true;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+async fn leave(redis: &Redis, name: &str) {
+    match redis.leave(name).await {
+        Ok(false) => tracing::info!("stopped; nothing is left in flight"),
+        Ok(true) => {
+            tracing::info!("stopped; what was in flight is left to other workers, or to the next start")
+        }
+        Err(error) => tracing::warn!(%error, "stopped; other workers will notice by the missing heartbeat"),
+    }
+}
+
+/// A name no worker had before: host, process and chance.
+fn new_name() -> Arc<str> {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(64)
+        .collect();
+    let host = if host.is_empty() { "worker" } else { &host };
+    format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>()).into()
+}
+
+/// Where Redis is, of the settings.
+pub fn redis_settings(config: &Config) -> RedisSettings {
+    RedisSettings {
+        url: config.redis_url.clone(),
+        stream: config.stream.clone(),
+    }
+}
+
+/// How long things may take, of the settings.
+pub fn client_settings(config: &Config) -> ClientSettings {
+    ClientSettings {
+        request_timeout: config.request_timeout,
+        connect_timeout: config.connect_timeout,
+    }
+}
+
+fn destinations(config: &Config) -> Result<Destinations, StartError> {
+    let global = &config.global;
+    let rule = GlobalRule::new(global.enabled, global.url.is_some(), global.events.clone());
+    let webhook = |url: &str| Webhook {
+        enabled: true,
+        disabled_reason: None,
+        url: url.to_owned(),
+        by_events: global.by_events,
+        base64: global.base64,
+        events: Vec::new(),
+        headers: global.headers.clone(),
+        secrets: global.secrets.clone(),
+    };
+    let target = |webhook: &Webhook, what: &str| {
+        webhook::target(webhook).map_err(|error| StartError::Destination(format!("{what}: {error}")))
+    };
+    let global_target = match (&global.url, global.enabled) {
+        (Some(url), true) => Some(Arc::new(target(&webhook(url), "WEBHOOK_GLOBAL_URL")?)),
+        _ => None,
+    };
+    let errors = match (&config.errors.url, config.errors.enabled) {
+        (Some(url), true) => {
+            let plain = Webhook {
+                by_events: false,
+                base64: true,
+                headers: Vec::new(),
+                secrets: Vec::new(),
+                ..webhook(url)
+            };
+            let target = target(&plain, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")?;
+            // Its body has a fixed form: no `destination` is set in it.
+            Some(Arc::new(Target {
+                destination_json: None,
+                ..target
+            }))
+        }
+        _ => None,
+    };
+    Ok(Destinations {
+        rule,
+        global: global_target,
+        errors,
+    })
+}

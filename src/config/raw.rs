@@ -1,0 +1,242 @@
+//! Variables as they are written, and how each becomes a setting.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Deserialize;
+
+use super::parse::{self, MAX_SECONDS, Parsed, decimal, seconds, some, whole};
+use super::variables::{event_of, is_setting};
+use super::{Config, ConfigError, Problem};
+use crate::decide::retry::RetrySettings;
+use crate::model::EventName;
+
+/// Every setting's text. Only texts: `envy` stops at the first value that is not of its type, and knows `true` but not
+/// `TRUE`; so it is left to find the variables, and the values are read here.
+#[derive(Default, Deserialize)]
+struct Raw {
+    redis_url: Option<String>,
+    stream: Option<String>,
+    worker_concurrency: Option<String>,
+    max_event_bytes: Option<String>,
+    shutdown_grace_seconds: Option<String>,
+    webhook_global_enabled: Option<String>,
+    webhook_global_url: Option<String>,
+    webhook_global_webhook_by_events: Option<String>,
+    webhook_global_base64: Option<String>,
+    webhook_global_headers: Option<String>,
+    webhook_global_secret: Option<String>,
+    webhook_events_errors: Option<String>,
+    webhook_events_errors_webhook: Option<String>,
+    webhook_routes: Option<String>,
+    webhook_custom_events: Option<String>,
+    webhook_request_timeout_ms: Option<String>,
+    webhook_connect_timeout_ms: Option<String>,
+    webhook_retry_max_attempts: Option<String>,
+    webhook_retry_initial_delay_seconds: Option<String>,
+    webhook_retry_use_exponential_backoff: Option<String>,
+    webhook_retry_max_delay_seconds: Option<String>,
+    webhook_retry_jitter_factor: Option<String>,
+    webhook_retry_non_retryable_status_codes: Option<String>,
+    webhook_retry_max_age_seconds: Option<String>,
+    dead_letter_max_age_seconds: Option<String>,
+    dead_letter_max_len: Option<String>,
+    log_level: Option<String>,
+    log_format: Option<String>,
+}
+
+/// A setting as it was written: the field's name, which is the variable's in lower case, and the text if it is set.
+type Written<'a> = (&'static str, Option<&'a str>);
+
+macro_rules! written {
+    ($raw:ident.$field:ident) => {
+        (stringify!($field), $raw.$field.as_deref())
+    };
+}
+
+/// Reads the settings from variables whose values are trimmed and not empty, with the `problems` there are already.
+pub(super) fn read(pairs: &BTreeMap<String, String>, problems: Vec<Problem>) -> Result<Config, ConfigError> {
+    let settings = pairs.iter().filter(|(name, _)| is_setting(name));
+    let raw: Raw = envy::from_iter(settings.map(|(name, value)| (name.clone(), value.clone())))
+        .expect("an optional text can be read from any value, and each name occurs once");
+    let mut config = Config::default();
+    let mut reader = Reader { problems };
+    reader.process(&raw, &mut config);
+    reader.webhooks(&raw, &mut config);
+    reader.retry(&raw, &mut config.retry);
+    config.global.events = reader.events(pairs);
+    if reader.problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError {
+            problems: reader.problems,
+        })
+    }
+}
+
+/// Reads values one by one, and keeps the problems for the end.
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// The process itself: Redis, sizes, times, the dead letters, the log.
+    fn process(&mut self, raw: &Raw, config: &mut Config) {
+        self.set(&mut config.redis_url, written!(raw.redis_url), parse::redis_url);
+        self.set(&mut config.stream, written!(raw.stream), parse::stream);
+        self.set(
+            &mut config.worker_concurrency,
+            written!(raw.worker_concurrency),
+            whole(1..=65_536),
+        );
+        self.set(
+            &mut config.max_event_bytes,
+            written!(raw.max_event_bytes),
+            whole(1024..=512 * 1024 * 1024),
+        );
+        self.set(
+            &mut config.shutdown_grace,
+            written!(raw.shutdown_grace_seconds),
+            seconds(0.0..=3600.0),
+        );
+        let max_age = some(seconds(1.0..=MAX_SECONDS));
+        self.set(
+            &mut config.dead_letter_max_age,
+            written!(raw.dead_letter_max_age_seconds),
+            max_age,
+        );
+        self.set(
+            &mut config.dead_letter_max_len,
+            written!(raw.dead_letter_max_len),
+            some(whole(1..=u64::MAX)),
+        );
+        self.set(&mut config.log_level, written!(raw.log_level), parse::log_level);
+        self.set(
+            &mut config.log_format,
+            written!(raw.log_format),
+            parse::log_format,
+        );
+    }
+
+    /// Where events are sent, and how.
+    fn webhooks(&mut self, raw: &Raw, config: &mut Config) {
+        let (global, errors) = (&mut config.global, &mut config.errors);
+        self.set(
+            &mut global.enabled,
+            written!(raw.webhook_global_enabled),
+            parse::boolean,
+        );
+        self.set(
+            &mut global.url,
+            written!(raw.webhook_global_url),
+            some(parse::webhook_url),
+        );
+        self.set(
+            &mut global.by_events,
+            written!(raw.webhook_global_webhook_by_events),
+            parse::boolean,
+        );
+        self.set(
+            &mut global.base64,
+            written!(raw.webhook_global_base64),
+            parse::boolean,
+        );
+        self.set(
+            &mut global.headers,
+            written!(raw.webhook_global_headers),
+            parse::headers,
+        );
+        self.set(
+            &mut global.secrets,
+            written!(raw.webhook_global_secret),
+            parse::secrets,
+        );
+        self.set(
+            &mut errors.enabled,
+            written!(raw.webhook_events_errors),
+            parse::boolean,
+        );
+        self.set(
+            &mut errors.url,
+            written!(raw.webhook_events_errors_webhook),
+            some(parse::webhook_url),
+        );
+        self.set(&mut config.routes, written!(raw.webhook_routes), parse::routes);
+        self.set(
+            &mut config.custom_events,
+            written!(raw.webhook_custom_events),
+            parse::custom_events,
+        );
+        self.set(
+            &mut config.request_timeout,
+            written!(raw.webhook_request_timeout_ms),
+            parse::milliseconds,
+        );
+        self.set(
+            &mut config.connect_timeout,
+            written!(raw.webhook_connect_timeout_ms),
+            parse::milliseconds,
+        );
+    }
+
+    fn retry(&mut self, raw: &Raw, retry: &mut RetrySettings) {
+        let wait = || seconds(0.0..=MAX_SECONDS);
+        let use_exponential = written!(raw.webhook_retry_use_exponential_backoff);
+        let non_retryable = written!(raw.webhook_retry_non_retryable_status_codes);
+        self.set(
+            &mut retry.max_attempts,
+            written!(raw.webhook_retry_max_attempts),
+            whole(1..=10_000),
+        );
+        self.set(
+            &mut retry.initial_delay,
+            written!(raw.webhook_retry_initial_delay_seconds),
+            wait(),
+        );
+        self.set(&mut retry.exponential, use_exponential, parse::boolean);
+        self.set(
+            &mut retry.max_delay,
+            written!(raw.webhook_retry_max_delay_seconds),
+            wait(),
+        );
+        self.set(
+            &mut retry.jitter_factor,
+            written!(raw.webhook_retry_jitter_factor),
+            decimal(0.0..=1.0),
+        );
+        self.set(&mut retry.non_retryable, non_retryable, parse::statuses);
+        // An age of 0 would give up everything after its first attempt; whoever writes it means "no limit".
+        let max_age = seconds(1.0..=MAX_SECONDS);
+        self.set(
+            &mut retry.max_age,
+            written!(raw.webhook_retry_max_age_seconds),
+            max_age,
+        );
+    }
+
+    /// The events that are switched on. Of several names of one event (`GROUP_UPDATE`, `GROUPS_UPDATE`) any will do.
+    fn events(&mut self, pairs: &BTreeMap<String, String>) -> HashSet<EventName> {
+        let mut events = HashSet::new();
+        for (variable, text) in pairs {
+            let Some(Ok(event)) = event_of(variable).map(EventName::parse) else {
+                continue;
+            };
+            match parse::boolean(text) {
+                Ok(true) => _ = events.insert(event),
+                Ok(false) => {}
+                Err(allowed) => self.problems.push(Problem::new(variable, text, allowed)),
+            }
+        }
+        events
+    }
+
+    /// Sets a setting to what was written, if anything was; what is wrong becomes a problem.
+    fn set<T>(&mut self, setting: &mut T, written: Written<'_>, parse: impl FnOnce(&str) -> Parsed<T>) {
+        let (field, Some(text)) = written else { return };
+        match parse(text) {
+            Ok(value) => *setting = value,
+            Err(allowed) => self
+                .problems
+                .push(Problem::new(&field.to_ascii_uppercase(), text, allowed)),
+        }
+    }
+}

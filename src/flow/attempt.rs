@@ -1,0 +1,71 @@
+//! One attempt: the request, the POST, the outcome.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+
+use crate::decide::request;
+use crate::decide::route::Routes;
+use crate::http::Client;
+use crate::model::{Attempted, Delivery, Outcome, TransportError};
+
+/// What every attempt needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Attempting {
+    client: Client,
+    routes: Arc<Routes>,
+}
+
+impl Attempting {
+    /// Attempts through `client`, to the routes of `routes`.
+    pub fn new(client: Client, routes: Arc<Routes>) -> Self {
+        Self { client, routes }
+    }
+
+    /// Attempts a delivery.
+    pub async fn attempt(&self, delivery: Delivery) -> Attempted {
+        let started_ms = unix_ms();
+        let started = Instant::now();
+        // A panic would leave the entry pending for as long as this process lives.
+        let outcome = AssertUnwindSafe(self.post(&delivery, started_ms / 1000))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                Outcome::Failed(TransportError::Other("a fault in posthaste (panic)".to_owned()))
+            });
+        let took = started.elapsed();
+        tracing::debug!(
+            id = %delivery.event.id,
+            destination = %delivery.destination,
+            attempt = delivery.attempt,
+            outcome = %outcome.summary(),
+            took_ms = took.as_millis(),
+            "attempted"
+        );
+        Attempted {
+            delivery,
+            outcome,
+            started_ms,
+            took,
+        }
+    }
+
+    async fn post(&self, delivery: &Delivery, now_s: u64) -> Outcome {
+        match &delivery.target {
+            Ok(target) => {
+                self.client
+                    .post(request::post(delivery, target, &self.routes, now_s))
+                    .await
+            }
+            Err(error) => Outcome::Failed(error.clone()),
+        }
+    }
+}
+
+/// This machine's time, Unix ms.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,152 @@
+//! A batch of settled work on its way to Redis: what is acknowledged, and what is recorded with it.
+
+use std::collections::HashMap;
+
+use crate::model::{
+    Attempted, Delivery, Destination, EntryId, EventKey, Outcome, Receipt, Settlement, Source,
+};
+use crate::store::{Acknowledged, AttemptLine, Counter, Ownership, Redis, StoreError};
+
+/// What became of a failed delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It waits for another attempt.
+    Retried,
+    /// It is a dead letter.
+    Dead,
+    /// It is a dead letter, and its instance's webhook is to be disabled.
+    Gone,
+}
+
+/// What of a batch is not in Redis yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Deliveries that arrived.
+    pub(super) delivered: Vec<Delivery>,
+    /// Deliveries whose receiver answered 410, for good.
+    pub(super) gone: Vec<Delivery>,
+    entries: Vec<EntryId>,
+    finished: HashMap<Source, Vec<(EntryId, EventKey, Option<Destination>)>>,
+    lines: Vec<AttemptLine>,
+    counts: HashMap<Counter, u64>,
+}
+
+impl Batch {
+    /// Notes an attempt for the records.
+    pub(super) fn record(&mut self, attempted: &Attempted, settlement: &Settlement) {
+        let Attempted {
+            delivery,
+            outcome,
+            started_ms,
+            took,
+        } = attempted;
+        self.lines.push(AttemptLine {
+            started_ms: *started_ms,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            id: delivery.event.id.to_string(),
+            event: delivery.event.envelope.name().to_string(),
+            destination: delivery.destination.to_string(),
+            attempt: delivery.attempt,
+            status: outcome.status(),
+            error: match outcome {
+                Outcome::Replied(_) => None,
+                Outcome::Failed(error) => Some(error.kind().to_owned()),
+            },
+            settlement: match settlement {
+                Settlement::Delivered => "delivered".to_owned(),
+                Settlement::Retry(_) => "retry".to_owned(),
+                Settlement::Dead(reason) => reason.to_string(),
+            },
+        });
+    }
+
+    /// Notes an event that goes nowhere.
+    pub(super) fn unrouted(&mut self, receipt: &Receipt) {
+        self.entries.push(receipt.id.clone());
+        self.count(Counter::Unrouted);
+    }
+
+    /// Notes an entry that is done, or one of its deliveries, and whose event has a hash.
+    pub(super) fn finish(&mut self, receipt: &Receipt, key: EventKey, destination: Option<Destination>) {
+        self.finished
+            .entry(receipt.source)
+            .or_default()
+            .push((receipt.id.clone(), key, destination));
+    }
+
+    /// Notes a delivery that was put to wait or buried (none for an entry that is no event).
+    pub(super) fn failed(&mut self, delivery: Option<&Delivery>, ownership: Ownership, failed: Failed) {
+        if ownership == Ownership::Ours {
+            self.count(if failed == Failed::Retried {
+                Counter::Retried
+            } else {
+                Counter::Dead
+            });
+        }
+        let Some(delivery) = delivery else { return };
+        let receipt = &delivery.receipt;
+        match ownership {
+            Ownership::Lost => {
+                tracing::info!(entry = %receipt.id, "another worker owns the entry now; it answers for the delivery");
+                receipt.forfeit();
+            }
+            Ownership::Ours if failed == Failed::Gone => self.gone.push(delivery.clone()),
+            Ownership::Ours => {}
+        }
+        // The script of a sole delivery has acknowledged the entry.
+        if receipt.is_sole() {
+            return;
+        }
+        receipt.record();
+        self.close(delivery);
+    }
+
+    /// Acknowledges everything that arrived or is safe elsewhere.
+    pub(super) async fn acknowledge(&mut self, redis: &Redis) -> Result<(), StoreError> {
+        for delivery in std::mem::take(&mut self.delivered) {
+            self.count(Counter::Delivered);
+            if delivery.receipt.source == Source::Ready {
+                self.finish(
+                    &delivery.receipt,
+                    delivery.event.key.clone(),
+                    Some(delivery.destination.clone()),
+                );
+            } else {
+                self.close(&delivery);
+            }
+        }
+        for (source, entries) in &self.finished {
+            redis.finish(*source, entries).await?;
+        }
+        self.finished.clear();
+        let attempts = match self.lines.is_empty() {
+            true => String::new(),
+            false => serde_json::to_string(&self.lines).unwrap_or_default(),
+        };
+        let counts = self.counts.iter().map(|(counter, by)| (*counter, *by)).collect();
+        redis
+            .acknowledge(&Acknowledged {
+                entries: self.entries.clone(),
+                attempts,
+                counts,
+            })
+            .await
+    }
+
+    /// Counts a delivery of an entry of the producers' stream as settled; with the last, the entry is done.
+    fn close(&mut self, delivery: &Delivery) {
+        let receipt = &delivery.receipt;
+        if !receipt.settle_one() || receipt.is_forfeited() {
+            return;
+        }
+        if receipt.is_recorded() {
+            self.finish(receipt, delivery.event.key.clone(), None);
+        } else {
+            self.entries.push(receipt.id.clone());
+        }
+    }
+
+    fn count(&mut self, counter: Counter) {
+        *self.counts.entry(counter).or_default() += 1;
+    }
+}

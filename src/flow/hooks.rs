@@ -1,0 +1,140 @@
+//! The webhooks of instances as this process knows them.
+//!
+//! A webhook that was stored before an event was pushed applies to that event. So after each read of the stream the
+//! version of the webhooks is read; when it moved, everything known is forgotten. The events of the batch were
+//! pushed before that read, hence what was stored before them is in that version.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::decide::webhook::{self, CustomEvents};
+use crate::model::{Target, Webhook};
+use crate::store::{Redis, StoreError};
+
+/// Past so many instances everything known is forgotten, which bounds the memory and costs one HMGET a batch.
+const KNOWN_LIMIT: usize = 10_000;
+
+/// What is known of an instance's webhook.
+#[derive(Debug)]
+pub(super) enum Hook {
+    /// There is none.
+    Missing,
+    /// There is one.
+    Set(Webhook, Arc<Target>),
+    /// There is one, but it cannot be used; why, in words.
+    Broken(String),
+}
+
+impl Hook {
+    /// The webhook, where there is one that can be read.
+    pub(super) fn webhook(&self) -> Option<&Webhook> {
+        match self {
+            Self::Set(webhook, _) => Some(webhook),
+            Self::Missing | Self::Broken(_) => None,
+        }
+    }
+}
+
+/// The webhooks this process knows.
+#[derive(Debug)]
+pub(super) struct Hooks {
+    redis: Redis,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    version: u64,
+    hooks: HashMap<String, Arc<Hook>>,
+}
+
+impl Hooks {
+    pub(super) fn new(redis: Redis) -> Self {
+        Self {
+            redis,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The webhooks of `instances`, as they are stored now or were at the latest change.
+    pub(super) async fn of(&self, instances: &[&str]) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
+        let unknown: Vec<&str> = {
+            let known = self.lock();
+            instances
+                .iter()
+                .copied()
+                .filter(|name| !known.hooks.contains_key(*name))
+                .collect()
+        };
+        let (version, stored) = self.redis.webhooks(&unknown).await?;
+        self.learn(version, &unknown, stored);
+        let mut found = self.find(version, instances);
+        let forgotten: Vec<&str> = instances
+            .iter()
+            .copied()
+            .filter(|name| !found.contains_key(*name))
+            .collect();
+        if !forgotten.is_empty() {
+            let (version, stored) = self.redis.webhooks(&forgotten).await?;
+            let read = hooks(&forgotten, stored);
+            found.extend(read.iter().map(|(name, hook)| (name.clone(), Arc::clone(hook))));
+            self.remember(version, read);
+        }
+        Ok(found)
+    }
+
+    fn learn(&self, version: u64, names: &[&str], stored: Vec<Option<Vec<u8>>>) {
+        self.remember(version, hooks(names, stored));
+    }
+
+    fn remember(&self, version: u64, read: Vec<(String, Arc<Hook>)>) {
+        let mut known = self.lock();
+        // A version that went back is a Redis that lost its data: what is known is of no worth then, either.
+        if known.version != version || known.hooks.len() + read.len() > KNOWN_LIMIT {
+            known.hooks.clear();
+            known.version = version;
+        }
+        known.hooks.extend(read);
+    }
+
+    fn find(&self, version: u64, names: &[&str]) -> HashMap<String, Arc<Hook>> {
+        let known = self.lock();
+        if known.version != version {
+            return HashMap::new();
+        }
+        let found = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), Arc::clone(known.hooks.get(*name)?))));
+        found.collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hooks(names: &[&str], stored: Vec<Option<Vec<u8>>>) -> Vec<(String, Arc<Hook>)> {
+    names
+        .iter()
+        .zip(stored)
+        .map(|(name, json)| ((*name).to_owned(), Arc::new(hook(name, json))))
+        .collect()
+}
+
+fn hook(instance: &str, json: Option<Vec<u8>>) -> Hook {
+    let Some(json) = json else {
+        return Hook::Missing;
+    };
+    // Names were checked when the webhook was set; here an unknown one only never matches.
+    let read = webhook::parse(&json, &CustomEvents::Any)
+        .and_then(|webhook| Ok((webhook::target(&webhook)?, webhook)));
+    match read {
+        Ok((target, webhook)) => Hook::Set(webhook, Arc::new(target)),
+        Err(error) => {
+            tracing::error!(instance, %error, "the stored webhook cannot be used; set it anew");
+            Hook::Broken(format!(
+                "the stored webhook of instance {instance} cannot be used: {error}"
+            ))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The journey of an event, one file per stage, and its back edges.
+//!
+//! ```text
+//! read → route → dispatch → attempt → settle ─┬─ delivered: acknowledged in batches
+//!   ▲                                         ├─ retry: waits in Redis
+//!   │                                         └─ dead: a dead letter, and an error delivery
+//!   ├── promote: what waited long enough
+//!   └── recover: what a dead worker held
+//! ```
+//!
+//! Everything a process holds is in the pending list of one of the two streams under its consumer name, so that
+//! nothing is lost with it.
+
+mod attempt;
+mod batch;
+mod bury;
+mod dispatch;
+mod hooks;
+mod outage;
+mod promote;
+mod read;
+mod recover;
+mod route;
+mod settle;
+mod trim;
+
+use std::sync::Arc;
+
+pub use attempt::Attempting;
+pub use bury::Undertaker;
+pub use dispatch::Dispatcher;
+pub use promote::Promoter;
+pub use read::Intake;
+pub use recover::{DEAD_AFTER, Recovery};
+pub use route::{Destinations, Router};
+pub use settle::Settler;
+pub use trim::Trimmer;
+
+use crate::model::{Attempted, DeadReason, Delivery, EventKey, Receipt};
+
+/// Something to be settled.
+#[derive(Debug)]
+pub enum Work {
+    /// An attempt was made.
+    Attempted(Box<Attempted>),
+    /// A delivery that is dead without a (further) attempt, and why in words.
+    Buried(Box<Delivery>, DeadReason, String),
+    /// An entry that is not an event.
+    Unreadable(Unreadable),
+    /// An entry without deliveries: unrouted, or settled whole by an earlier owner.
+    Idle(Idle),
+}
+
+/// An entry that is not an event, and why.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The entry; it has this one settlement.
+    pub receipt: Arc<Receipt>,
+    /// The event's id: the producer's where it is one, else the entry's.
+    pub id: String,
+    /// [`DeadReason::Unreadable`] or [`DeadReason::TooLarge`].
+    pub reason: DeadReason,
+    /// What is wrong with it, in words.
+    pub why: String,
+}
+
+/// An entry without deliveries.
+#[derive(Debug)]
+pub enum Idle {
+    /// An event that goes nowhere.
+    Unrouted(Arc<Receipt>),
+    /// Every delivery of it was settled or rescheduled by an earlier owner, or its hash is gone.
+    Settled(Arc<Receipt>, EventKey),
+}

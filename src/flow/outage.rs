@@ -1,0 +1,52 @@
+//! Waiting while Redis is away: fast at first, capped, told once.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::StoreError;
+
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// One stage's view of an outage.
+#[derive(Debug)]
+pub(super) struct Outage {
+    stage: &'static str,
+    failures: u32,
+    told: Option<String>,
+}
+
+impl Outage {
+    /// No outage so far. `stage` is named in the logs.
+    pub(super) fn new(stage: &'static str) -> Self {
+        Self {
+            stage,
+            failures: 0,
+            told: None,
+        }
+    }
+
+    /// Notes a failure, logs it if it is a new one, and waits before the next try, at most until `stop`.
+    pub(super) async fn wait(&mut self, error: &StoreError, stop: &CancellationToken) {
+        let text = error.to_string();
+        if self.told.as_ref() != Some(&text) {
+            tracing::warn!(stage = self.stage, error = %text, "redis does not do its part; trying again until it does");
+            self.told = Some(text);
+        }
+        let delay = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        self.failures += 1;
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Notes a success.
+    pub(super) fn over(&mut self) {
+        if self.told.take().is_some() {
+            tracing::info!(stage = self.stage, failures = self.failures, "redis is back");
+        }
+        self.failures = 0;
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading: entries of both streams, as many as there is room for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Router;
+use super::outage::Outage;
+use crate::store::{Reader, Redis, Taken};
+
+/// How long Redis holds an idle read. At most this long passes until a stop or a new name takes effect.
+const BLOCK: Duration = Duration::from_secs(2);
+/// How many entries of each stream one read takes at most.
+const MOST: usize = 128;
+/// How many bytes of payload one read should bring.
+const BYTES: usize = 4 * 1024 * 1024;
+/// What the first read takes the size of an entry for.
+const GUESS_BYTES: usize = 64 * 1024;
+
+/// Reads entries and sends them on their way.
+#[derive(Debug)]
+pub struct Intake {
+    /// The server.
+    pub redis: Redis,
+    /// The next stage.
+    pub router: Arc<Router>,
+    /// The name this worker reads under; it changes when the worker has been reaped.
+    pub name: watch::Receiver<Arc<str>>,
+}
+
+impl Intake {
+    /// Reads until `stop`, or until the stages behind have stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut outage = Outage::new("read");
+        let mut size = Size(GUESS_BYTES);
+        let mut consumer = Arc::clone(&self.name.borrow_and_update());
+        let mut reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
+        while !stop.is_cancelled() {
+            if self.name.has_changed().unwrap_or(false) {
+                consumer = Arc::clone(&self.name.borrow_and_update());
+                reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
+            }
+            tokio::select! {
+                room = self.router.wait_for_room() => if room.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            let count = size.count(self.router.room());
+            // A read that is dropped has taken entries all the same: they are in the pending list, and the next
+            // owner of the list has them.
+            let read = tokio::select! {
+                read = reader.read(count) => read,
+                () = stop.cancelled() => return,
+            };
+            match read {
+                Ok(taken) => {
+                    outage.over();
+                    size.learn(&taken);
+                    if !self.pass_on(&taken, &consumer, &mut outage, &stop).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    if error.is_no_group() && self.redis.create_group().await.is_ok() {
+                        tracing::warn!("redis lost the consumer group (FLUSHALL?); it was created again");
+                        continue;
+                    }
+                    outage.wait(&error, &stop).await;
+                }
+            }
+        }
+    }
+
+    /// Routes what was read, however long Redis is away. False when the stages behind have stopped.
+    async fn pass_on(
+        &self,
+        taken: &[Taken],
+        consumer: &Arc<str>,
+        outage: &mut Outage,
+        stop: &CancellationToken,
+    ) -> bool {
+        while !taken.is_empty() {
+            match self.router.route(taken, consumer, false).await {
+                Ok(sent) => return sent.is_ok(),
+                Err(error) => outage.wait(&error, stop).await,
+            }
+            if stop.is_cancelled() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What entries weighed lately. COUNT is not bounded by bytes: a hundred media events in one reply would stall the
+/// server's other clients and this process' memory.
+#[derive(Debug)]
+struct Size(usize);
+
+impl Size {
+    fn count(&self, room: usize) -> usize {
+        (BYTES / self.0.max(1)).clamp(1, MOST).min(room.max(1))
+    }
+
+    /// Grows at once and shrinks by halves: one heavy entry is often followed by others.
+    fn learn(&mut self, taken: &[Taken]) {
+        let sizes = taken.iter().filter_map(|entry| match entry {
+            Taken::New { payload, .. } => payload.as_ref().map(bytes::Bytes::len),
+            Taken::Due { .. } => None,
+        });
+        if let Some(largest) = sizes.max() {
+            self.0 = largest.max(self.0 / 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EntryId;
+
+    fn entry(bytes: usize) -> Taken {
+        let payload = Some(vec![b' '; bytes].into());
+        Taken::New {
+            id: EntryId::new("1-0"),
+            payload,
+            event_id: None,
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn heavy_entries_are_read_one_at_a_time_and_light_ones_in_hundreds() {
+        let mut size = Size(GUESS_BYTES);
+        size.learn(&[entry(600), entry(5_000_000)]);
+        assert_eq!(size.count(1000), 1);
+        for _ in 0..20 {
+            size.learn(&[entry(600)]);
+        }
+        assert_eq!(size.count(1000), MOST);
+        assert_eq!(size.count(3), 3);
+        assert_eq!(size.count(0), 1);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the client's errors mean.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use super::resolver::ResolveError;
+use crate::model::TransportError;
+
+/// The kind of failure behind an error of the client. `connect_timeout` is what the client was given.
+pub(super) fn classify(error: reqwest::Error, connect_timeout: Duration) -> TransportError {
+    let error = error.without_url();
+    if let Some(ResolveError(reason)) = cause(&error) {
+        return TransportError::Dns(reason.clone());
+    }
+    if let Some(tls) = cause::<rustls::Error>(&error)
+        .map(ToString::to_string)
+        .or_else(|| tls_in_io(&error))
+    {
+        return TransportError::Tls(tls);
+    }
+    if error.is_connect() && error.is_timeout() {
+        return TransportError::ConnectTimeout(connect_timeout);
+    }
+    if error.is_connect() {
+        return TransportError::Connect(root(&error));
+    }
+    if error.is_builder() || error.is_request() && cause::<http::Error>(&error).is_some() {
+        return TransportError::BadRequest(root(&error));
+    }
+    if let Some(hyper) = cause::<hyper::Error>(&error) {
+        if hyper.is_parse() {
+            return TransportError::BadReply(hyper.to_string());
+        }
+        if hyper.is_incomplete_message() || hyper.is_closed() || hyper.is_canceled() {
+            return TransportError::ClosedEarly(hyper.to_string());
+        }
+    }
+    match cause::<io::Error>(&error).map(io::Error::kind) {
+        Some(
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected,
+        ) => TransportError::ClosedEarly(root(&error)),
+        _ if error.is_body() || error.is_decode() => TransportError::ClosedEarly(root(&error)),
+        _ => TransportError::Other(root(&error)),
+    }
+}
+
+/// An error and its causes, the outermost first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// The first error of type `E` among an error and its causes.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// A TLS error that travels inside an I/O error, whose `source` skips it.
+fn tls_in_io(error: &(dyn Error + 'static)) -> Option<String> {
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .find_map(|error| error.get_ref()?.downcast_ref::<rustls::Error>())
+        .map(ToString::to_string)
+}
+
+/// The innermost cause, in its own words: the layers above only repeat that something failed.
+fn root(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().unwrap_or(error).to_string()
+}

@@ -1,0 +1,7 @@
+//! HTTP: the only module that speaks to receivers.
+
+mod client;
+mod failure;
+mod resolver;
+
+pub use client::{BuildError, Client, ClientSettings};

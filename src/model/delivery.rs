@@ -1,0 +1,220 @@
+//! Deliveries: one event on its way to one destination.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::{Destination, Event, Outcome, Target, TransportError};
+
+/// Which stream an entry was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The producers' stream: an event's first attempts.
+    Stream,
+    /// The stream of what is due again: retries, replays and error deliveries.
+    Ready,
+}
+
+/// The id of a stream entry, `<ms>-<seq>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EntryId(Arc<str>);
+
+impl EntryId {
+    /// Wraps an id as Redis wrote it.
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// When Redis took the entry, Unix milliseconds by its clock (what the producer chose, with an explicit id).
+    pub fn ms(&self) -> u64 {
+        self.0
+            .split('-')
+            .next()
+            .and_then(|ms| ms.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A stream entry this process holds: it is in the pending list until all its deliveries are settled.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Where it was read.
+    pub source: Source,
+    /// Its id there.
+    pub id: EntryId,
+    /// The consumer name it was read under: what settles it must still own it.
+    pub consumer: Arc<str>,
+    fan_out: usize,
+    open: AtomicUsize,
+    recorded: AtomicBool,
+    forfeited: AtomicBool,
+}
+
+impl Receipt {
+    /// A receipt for an entry with `fan_out` deliveries, read under the name `consumer`.
+    pub fn new(source: Source, id: EntryId, consumer: Arc<str>, fan_out: usize) -> Self {
+        let open = AtomicUsize::new(fan_out);
+        Self {
+            source,
+            id,
+            consumer,
+            fan_out,
+            open,
+            recorded: false.into(),
+            forfeited: false.into(),
+        }
+    }
+
+    /// Whether this delivery is all the entry is held for, so that settling it may acknowledge the entry.
+    pub fn is_sole(&self) -> bool {
+        self.fan_out == 1 && !self.is_recorded()
+    }
+
+    /// Counts one delivery as settled; true when it was the last.
+    pub fn settle_one(&self) -> bool {
+        self.open.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Notes that another worker owns the entry now: it must not be acknowledged for what failed here.
+    pub fn forfeit(&self) {
+        self.forfeited.store(true, Ordering::Release);
+    }
+
+    /// Whether another worker was found to own the entry.
+    pub fn is_forfeited(&self) -> bool {
+        self.forfeited.load(Ordering::Acquire)
+    }
+
+    /// Notes that Redis now holds state of a delivery of this entry.
+    pub fn record(&self) {
+        self.recorded.store(true, Ordering::Release);
+    }
+
+    /// Whether Redis holds state of a delivery of this entry.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.load(Ordering::Acquire)
+    }
+}
+
+/// One event × one destination, held by this process and about to be attempted.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The entry it is held by.
+    pub receipt: Arc<Receipt>,
+    /// What is sent.
+    pub event: Arc<Event>,
+    /// Where to.
+    pub destination: Destination,
+    /// The destination's settings; the error is the outcome of an attempt where they cannot be used.
+    pub target: Result<Arc<Target>, TransportError>,
+    /// The number of the attempt about to be made, from 1.
+    pub attempt: u32,
+    /// When the first attempt was made, Unix milliseconds; none before it.
+    pub first_attempt_ms: Option<u64>,
+}
+
+/// What is done with a delivery after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It arrived.
+    Delivered,
+    /// It is attempted again after this wait.
+    Retry(Duration),
+    /// It becomes a dead letter.
+    Dead(DeadReason),
+}
+
+/// Why a delivery became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeadReason {
+    /// All attempts were used up.
+    Exhausted,
+    /// The status is one that is not retried.
+    Rejected,
+    /// The receiver answered 410; the instance's webhook is disabled with it.
+    Gone,
+    /// It became older than `WEBHOOK_RETRY_MAX_AGE_SECONDS`.
+    Expired,
+    /// The entry is not an event.
+    Unreadable,
+    /// The payload is larger than `MAX_EVENT_BYTES`.
+    TooLarge,
+    /// It was held by several workers that died.
+    Poison,
+    /// The destination was removed or disabled while it waited.
+    Removed,
+}
+
+impl DeadReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Exhausted,
+        Self::Rejected,
+        Self::Gone,
+        Self::Expired,
+        Self::Unreadable,
+        Self::TooLarge,
+        Self::Poison,
+        Self::Removed,
+    ];
+
+    /// The reason as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Rejected => "rejected",
+            Self::Gone => "gone",
+            Self::Expired => "expired",
+            Self::Unreadable => "unreadable",
+            Self::TooLarge => "too_large",
+            Self::Poison => "poison",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DeadReason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or_else(|| {
+                let all: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
+                format!("'{text}' is not a reason; write one of {}", all.join(", "))
+            })
+    }
+}
+
+/// A delivery, what its attempt came to, and when.
+#[derive(Clone, Debug)]
+pub struct Attempted {
+    /// What was attempted.
+    pub delivery: Delivery,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// When it was begun, Unix milliseconds.
+    pub started_ms: u64,
+    /// How long it took.
+    pub took: Duration,
+}

@@ -1,0 +1,22 @@
+//! Values only: what an event, a destination, a delivery and an outcome are.
+//!
+//! Nothing here reads a clock, Redis or the network. Everything above speaks in these types.
+
+mod delivery;
+mod destination;
+mod envelope;
+mod event;
+mod outcome;
+mod post;
+mod secret;
+mod webhook;
+
+pub use delivery::{Attempted, DeadReason, Delivery, EntryId, Receipt, Settlement, Source};
+pub use destination::{Destination, DestinationError};
+pub use envelope::{Envelope, EnvelopeError};
+pub(crate) use envelope::{array_elements, object_members};
+pub use event::{Event, EventId, EventIdError, EventKey, EventName, EventNameError, KNOWN_EVENTS};
+pub use outcome::{Outcome, Reply, TransportError};
+pub use post::Post;
+pub use secret::{Secret, display_url};
+pub use webhook::{Signer, Target, Webhook};

@@ -1,0 +1,15 @@
+//! What is sent over the wire.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+/// A POST request, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// An absolute `http` or `https` URL.
+    pub url: String,
+    /// Every header but those that HTTP itself sets.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}

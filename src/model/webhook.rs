@@ -1,0 +1,69 @@
+//! Webhooks: how a destination is configured, and what an attempt needs of it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::{EventName, Secret};
+
+/// An instance's webhook, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Whether events are sent at all.
+    pub enabled: bool,
+    /// Why it was switched off by posthaste rather than by a person (`gone`: its receiver answered 410).
+    pub disabled_reason: Option<String>,
+    /// Where they are sent: an absolute `http` or `https` URL, checked when it was set.
+    pub url: String,
+    /// Whether the event's route is appended to the URL's path.
+    pub by_events: bool,
+    /// Whether `data.message.base64` is kept.
+    pub base64: bool,
+    /// The events wanted; empty means all.
+    pub events: Vec<EventName>,
+    /// Headers of its own, in the order they were set. `jwt_key` is not sent but used to mint a token.
+    pub headers: Vec<(String, Secret)>,
+    /// Signing secrets, `whsec_<base64>` or bare base64; several while one is being rotated.
+    pub secrets: Vec<Secret>,
+}
+
+/// A signing key (Standard Webhooks, symmetric): the bytes behind a `whsec_` secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signer(Vec<u8>);
+
+impl Signer {
+    /// Wraps the decoded key.
+    pub fn new(key: Vec<u8>) -> Self {
+        Self(key)
+    }
+
+    /// The key itself.
+    pub fn key(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What an attempt needs of a destination's settings: everything is parsed, so that an attempt cannot fail on it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The configured URL, as it was written (without a route suffix).
+    pub url: Arc<str>,
+    /// [`Self::url`] as JSON, for the body's `destination`; none where the body is sent as it is.
+    pub destination_json: Option<Arc<str>>,
+    /// Whether the event's route is appended to the URL's path.
+    pub by_events: bool,
+    /// Whether `data.message.base64` is kept.
+    pub base64: bool,
+    /// The destination's own headers.
+    pub headers: HeaderMap,
+    /// The key for a bearer token minted for each attempt.
+    pub jwt_key: Option<Secret>,
+    /// The keys to sign with; one signature each.
+    pub signers: Vec<Signer>,
+}

@@ -1,0 +1,167 @@
+//! Connections: one shared by all quick commands, and a pool behind it.
+//!
+//! Commands are multiplexed on one shared connection (a `get` from a pool for each costs a PING, 4–8× in
+//! throughput); it is taken from the pool, and replaced by another from it once it fails. What blocks has a
+//! connection of its own ([`Redis::dedicated`]).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ScriptInvocation,
+};
+
+use super::{Keys, StoreError};
+use crate::model::Secret;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a quick command may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shared connection and a few that are being replaced.
+const POOL_SIZE: usize = 4;
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// `redis://`, `rediss://` or `unix://`.
+    pub url: Secret,
+    /// The producers' stream.
+    pub stream: String,
+}
+
+/// A Redis server and the names of the keys in it. Cheap to clone.
+#[derive(Clone)]
+pub struct Redis {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keys: Keys,
+    client: Client,
+    pool: Pool,
+    shared: Mutex<Option<MultiplexedConnection>>,
+    connecting: tokio::sync::Mutex<()>,
+}
+
+impl Redis {
+    /// Prepares connections; none is made yet.
+    ///
+    /// # Errors
+    /// When the URL is not one that the client can use.
+    pub fn open(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let info = settings.url.expose().into_connection_info()?;
+        // Off by default in the client; without it a pipeline's tail waits for the server's delayed ACK.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let manager = Manager::new_with_config(info.clone(), config(RESPONSE_TIMEOUT))?;
+        let pool = Pool::builder(manager)
+            .max_size(POOL_SIZE)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a pool with a runtime and without a wait timeout can be built");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                keys: Keys::new(&settings.stream),
+                client: Client::open(info)?,
+                pool,
+                shared: Mutex::new(None),
+                connecting: tokio::sync::Mutex::new(()),
+            }),
+        })
+    }
+
+    /// The names of the keys.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// A connection of one's own, for commands that block for up to `response_timeout`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) async fn dedicated(
+        &self,
+        response_timeout: Duration,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        let config = config(response_timeout);
+        Ok(self
+            .inner
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?)
+    }
+
+    /// Runs one command on the shared connection.
+    pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreError> {
+        let mut connection = self.shared().await?;
+        self.checked(cmd.query_async(&mut connection).await)
+    }
+
+    /// Runs a pipeline (or a MULTI, where it is atomic) on the shared connection.
+    pub(super) async fn pipe<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
+        let mut connection = self.shared().await?;
+        self.checked(pipeline.query_async(&mut connection).await)
+    }
+
+    /// Runs a script on the shared connection, loading it where the server does not know it.
+    pub(super) async fn script<T: FromRedisValue>(
+        &self,
+        invocation: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.shared().await?;
+        self.checked(invocation.invoke_async(&mut connection).await)
+    }
+
+    /// Passes a result on; after an error that spoils it, the shared connection is dropped.
+    fn checked<T>(&self, result: redis::RedisResult<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            let error = StoreError::from(error);
+            if error.spoils_connection() {
+                self.lock().take();
+            }
+            error
+        })
+    }
+
+    async fn shared(&self) -> Result<MultiplexedConnection, StoreError> {
+        if let Some(connection) = self.lock().clone() {
+            return Ok(connection);
+        }
+        // One caller connects; those who waited for it find the connection.
+        let _connecting = self.inner.connecting.lock().await;
+        if let Some(connection) = self.lock().clone() {
+            return Ok(connection);
+        }
+        let connection = match self.inner.pool.get().await {
+            Ok(object) => Connection::take(object),
+            Err(PoolError::Backend(error)) => return Err(error.into()),
+            Err(error) => {
+                let text = error.to_string();
+                return Err(redis::RedisError::from(std::io::Error::other(text)).into());
+            }
+        };
+        *self.lock() = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
+        self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("stream", &self.keys().stream())
+            .finish_non_exhaustive()
+    }
+}
+
+fn config(response_timeout: Duration) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(response_timeout))
+}

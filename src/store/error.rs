@@ -1,0 +1,92 @@
+//! What can go wrong with Redis.
+
+use redis::{RedisError, ServerErrorKind};
+
+/// A Redis command that did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("redis: {}", describe(.source))]
+pub struct StoreError {
+    kind: ErrorKind,
+    #[source]
+    source: RedisError,
+}
+
+/// What a caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No connection, a lost one, no answer in time, or a server that is loading: try again.
+    Unreachable,
+    /// The server refuses the credentials or the command (ACL): the operator must act.
+    Denied,
+    /// The consumer group or its stream is gone (FLUSHALL, DEL): create it again.
+    NoGroup,
+    /// The server takes no writes for now (READONLY, OOM, MISCONF): try again.
+    NoWrites,
+    /// Anything else.
+    Other,
+}
+
+impl StoreError {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the connection it happened on must not be used again.
+    pub(crate) fn spoils_connection(&self) -> bool {
+        self.kind == ErrorKind::Unreachable
+            || matches!(
+                self.source.kind(),
+                redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
+            )
+            || self.source.is_unrecoverable_error()
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(source: RedisError) -> Self {
+        Self {
+            kind: kind_of(&source),
+            source,
+        }
+    }
+}
+
+fn kind_of(error: &RedisError) -> ErrorKind {
+    if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+        return ErrorKind::Unreachable;
+    }
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        return ErrorKind::Denied;
+    }
+    match error.kind() {
+        redis::ErrorKind::Server(
+            ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain | ServerErrorKind::MasterDown,
+        ) => return ErrorKind::Unreachable,
+        redis::ErrorKind::Server(ServerErrorKind::ReadOnly) => return ErrorKind::NoWrites,
+        redis::ErrorKind::Server(ServerErrorKind::NoPerm) => return ErrorKind::Denied,
+        _ => {}
+    }
+    // Errors raised inside a script carry the code of the command only in their text.
+    let text = error.to_string();
+    let says = |code: &str| error.code() == Some(code) || text.contains(code);
+    if says("NOGROUP") || says("UNBLOCKED") {
+        ErrorKind::NoGroup
+    } else if says("WRONGPASS") || says("NOAUTH") || says("NOPERM") {
+        ErrorKind::Denied
+    } else if says("OOM ") || error.code() == Some("OOM") || says("MISCONF") || says("READONLY") {
+        ErrorKind::NoWrites
+    } else if says("LOADING") || says("MASTERDOWN") || says("BUSY ") {
+        ErrorKind::Unreachable
+    } else {
+        ErrorKind::Other
+    }
+}
+
+/// The error in words, without the repetitions of the client's own.
+fn describe(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,360 @@
+//! Reading entries of the two streams, and acknowledging what arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{Value, cmd};
+
+use super::{ErrorKind, GROUP, Keys, Redis, StoreError, script};
+use crate::model::{Destination, EntryId, EventKey, Source};
+
+/// How much longer than BLOCK the client waits for a reply: a reply that is given up has moved entries into the
+/// pending list all the same.
+const REPLY_SLACK: Duration = Duration::from_secs(5);
+/// About how many batches of attempts are kept for `posthaste status`.
+const ATTEMPT_BATCHES: usize = 256;
+
+/// An entry as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// An entry of the producers' stream.
+    New {
+        /// Its id.
+        id: EntryId,
+        /// The field `payload`; none when there is no such field.
+        payload: Option<Bytes>,
+        /// The field `id`.
+        event_id: Option<Bytes>,
+        /// The field `traceparent`.
+        traceparent: Option<Bytes>,
+    },
+    /// An entry of the ready stream: a delivery whose event is in a hash.
+    Due {
+        /// Its id.
+        id: EntryId,
+        /// The event's hash.
+        key: EventKey,
+        /// Where the delivery goes; none when it cannot be read.
+        destination: Option<Destination>,
+    },
+}
+
+/// What the hash of a waiting event holds, as far as one destination is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The pushed bytes.
+    pub payload: Bytes,
+    /// The event's id.
+    pub event_id: String,
+    /// When it was pushed or last replayed, Unix ms.
+    pub pushed_ms: u64,
+    /// The trace context.
+    pub traceparent: Option<String>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the first was made, Unix ms.
+    pub first_attempt_ms: Option<u64>,
+}
+
+/// Totals kept in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Deliveries that arrived.
+    Delivered,
+    /// Attempts that failed and will be repeated.
+    Retried,
+    /// Deliveries that became dead letters.
+    Dead,
+    /// Events without a destination.
+    Unrouted,
+}
+
+impl Counter {
+    /// Every counter.
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retried, Self::Dead, Self::Unrouted];
+
+    /// The counter's field.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retried => "retried",
+            Self::Dead => "dead",
+            Self::Unrouted => "unrouted",
+        }
+    }
+}
+
+/// Entries to acknowledge in one step, and what to record with them.
+#[derive(Clone, Debug, Default)]
+pub struct Acknowledged {
+    /// Entries of the producers' stream.
+    pub entries: Vec<EntryId>,
+    /// JSON array of the batch's attempts; empty for none.
+    pub attempts: String,
+    /// What to add to the totals.
+    pub counts: Vec<(Counter, u64)>,
+}
+
+/// The reader's own connection, on which XREADGROUP blocks.
+#[derive(Debug)]
+pub struct Reader {
+    redis: Redis,
+    consumer: Arc<str>,
+    block: Duration,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Reader {
+    /// A reader under the name `consumer` that waits up to `block` for entries.
+    pub fn new(redis: Redis, consumer: Arc<str>, block: Duration) -> Self {
+        Self {
+            redis,
+            consumer,
+            block,
+            connection: None,
+        }
+    }
+
+    /// Takes up to `count` new entries of each stream into this consumer's pending list; none after `block`.
+    ///
+    /// # Errors
+    /// When Redis does not answer. What it may have handed out all the same stays in the pending list.
+    pub async fn read(&mut self, count: usize) -> Result<Vec<Taken>, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.redis.dedicated(self.block + REPLY_SLACK).await?,
+        };
+        let keys = self.redis.keys();
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP")
+            .arg(GROUP)
+            .arg(&*self.consumer)
+            .arg("COUNT")
+            .arg(count);
+        read.arg("BLOCK")
+            .arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
+        read.arg("STREAMS")
+            .arg(keys.ready())
+            .arg(keys.stream())
+            .arg(">")
+            .arg(">");
+        let reply: Value = read.query_async(&mut connection).await?;
+        // Kept only after a success: an error may have left a reply on its way.
+        self.connection = Some(connection);
+        Ok(streams(reply, keys))
+    }
+}
+
+impl Redis {
+    /// Creates both streams with their group, from the first entry on, where they do not exist.
+    ///
+    /// # Errors
+    /// When Redis does not do it.
+    pub async fn create_group(&self) -> Result<(), StoreError> {
+        for stream in [self.keys().stream().to_owned(), self.keys().ready()] {
+            let mut create = cmd("XGROUP");
+            create
+                .arg("CREATE")
+                .arg(stream)
+                .arg(GROUP)
+                .arg("0")
+                .arg("MKSTREAM");
+            match self.query::<()>(&create).await {
+                Err(error) if error.to_string().contains("BUSYGROUP") => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads what the hashes of due deliveries hold; none for a hash that is gone.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Option<Waiting>>, StoreError> {
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for (key, destination) in due {
+            pipeline
+                .cmd("HMGET")
+                .arg(self.keys().event(key))
+                .arg(&["payload", "id", "pushed", "traceparent"])
+                .arg(format!("attempts:{destination}"))
+                .arg(format!("first:{destination}"));
+        }
+        let hashes: Vec<Vec<Value>> = self.pipe(&pipeline).await?;
+        Ok(hashes.into_iter().map(waiting).collect())
+    }
+
+    /// Which destinations of an entry an earlier owner settled or rescheduled before it died.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn recorded(&self, key: &EventKey) -> Result<Option<Vec<Destination>>, StoreError> {
+        let fields: Vec<String> = self.query(cmd("HKEYS").arg(self.keys().event(key))).await?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let settled = fields.iter().filter_map(|field| {
+            let name = field
+                .strip_prefix("attempts:")
+                .or_else(|| field.strip_prefix("done:"))?;
+            name.parse().ok()
+        });
+        Ok(Some(settled.collect()))
+    }
+
+    /// Acknowledges and deletes entries of the producers' stream whose deliveries all arrived, and records them.
+    ///
+    /// # Errors
+    /// When Redis did not confirm it; doing it again is harmless but for the totals.
+    pub async fn acknowledge(&self, batch: &Acknowledged) -> Result<(), StoreError> {
+        if batch.entries.is_empty() && batch.attempts.is_empty() && batch.counts.is_empty() {
+            return Ok(());
+        }
+        let keys = self.keys();
+        let mut ack = script::ACK.key(keys.stream());
+        ack.key(keys.attempts()).key(keys.counters());
+        ack.arg(GROUP)
+            .arg(ATTEMPT_BATCHES)
+            .arg(&batch.attempts)
+            .arg(batch.counts.len());
+        for (counter, by) in &batch.counts {
+            ack.arg(counter.as_str()).arg(by);
+        }
+        for id in &batch.entries {
+            ack.arg(id.as_str());
+        }
+        self.script(&ack).await
+    }
+
+    /// Acknowledges entries whose events have a hash: (entry, its event, the destination that is done). Without a
+    /// destination the entry itself is done, all its deliveries being settled.
+    ///
+    /// # Errors
+    /// When Redis did not confirm it; doing it again is harmless.
+    pub async fn finish(
+        &self,
+        source: Source,
+        entries: &[(EntryId, EventKey, Option<Destination>)],
+    ) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut done = script::DONE.key(self.key_of(source));
+        done.arg(GROUP);
+        for (entry, event, destination) in entries {
+            done.key(self.keys().event(event)).arg(entry.as_str());
+            done.arg(destination.as_ref().map(ToString::to_string).unwrap_or_default());
+        }
+        self.script(&done).await
+    }
+
+    /// The stream entries of `source` are in.
+    pub(super) fn key_of(&self, source: Source) -> String {
+        match source {
+            Source::Stream => self.keys().stream().to_owned(),
+            Source::Ready => self.keys().ready(),
+        }
+    }
+}
+
+/// The entries of an XREADGROUP reply. What is not of the expected shape is passed over: it stays pending.
+fn streams(reply: Value, keys: &Keys) -> Vec<Taken> {
+    let Value::Array(streams) = reply else {
+        return Vec::new();
+    };
+    let mut taken = Vec::new();
+    for stream in streams {
+        let Some([Value::BulkString(name), Value::Array(entries)]) = array(stream) else {
+            continue;
+        };
+        let source = if name == keys.stream().as_bytes() {
+            Source::Stream
+        } else {
+            Source::Ready
+        };
+        for entry in entries {
+            if let Some([Value::BulkString(id), fields]) = array(entry) {
+                taken.extend(read_entry(source, &id, fields));
+            }
+        }
+    }
+    taken
+}
+
+/// One entry: its id, and its fields and values in turn.
+pub(super) fn read_entry(source: Source, id: &[u8], fields: Value) -> Option<Taken> {
+    let id = EntryId::new(std::str::from_utf8(id).ok()?);
+    let fields = match fields {
+        Value::Array(fields) => fields,
+        _ => Vec::new(),
+    };
+    let (mut payload, mut event_id, mut traceparent) = (None, None, None);
+    let (mut event, mut destination) = (None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) =
+        (fields.next(), fields.next())
+    {
+        let place = match (source, field.as_slice()) {
+            (Source::Stream, b"payload") => &mut payload,
+            (Source::Stream, b"id") => &mut event_id,
+            (Source::Stream, b"traceparent") => &mut traceparent,
+            (Source::Ready, b"event") => &mut event,
+            (Source::Ready, b"destination") => &mut destination,
+            _ => continue,
+        };
+        *place = Some(Bytes::from(value));
+    }
+    Some(match source {
+        Source::Stream => Taken::New {
+            id,
+            payload,
+            event_id,
+            traceparent,
+        },
+        Source::Ready => Taken::Due {
+            id,
+            key: EventKey::new(&event.as_deref().map(String::from_utf8_lossy).unwrap_or_default()),
+            destination: destination.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()),
+        },
+    })
+}
+
+fn waiting(hash: Vec<Value>) -> Option<Waiting> {
+    let [payload, event_id, pushed, traceparent, attempts, first] = <[Value; 6]>::try_from(hash).ok()?;
+    let Value::BulkString(payload) = payload else {
+        return None;
+    };
+    Some(Waiting {
+        payload: payload.into(),
+        event_id: redis::from_redis_value(event_id).ok()?,
+        pushed_ms: redis::from_redis_value(pushed).unwrap_or(0),
+        traceparent: redis::from_redis_value(traceparent).ok().flatten(),
+        attempts: redis::from_redis_value::<Option<u32>>(attempts)
+            .ok()
+            .flatten()
+            .unwrap_or(0),
+        first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
+    })
+}
+
+/// The elements of an array reply of exactly `N`.
+pub(super) fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
+    match value {
+        Value::Array(elements) => elements.try_into().ok(),
+        _ => None,
+    }
+}
+
+/// Whether reading failed for want of the group, which [`Redis::create_group`] mends.
+impl StoreError {
+    /// See [`ErrorKind::NoGroup`].
+    pub fn is_no_group(&self) -> bool {
+        self.kind() == ErrorKind::NoGroup
+    }
+}

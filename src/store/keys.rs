@@ -1,0 +1,87 @@
+//! The name of every key.
+
+use crate::model::EventKey;
+
+/// The keys of one stream. All but the stream itself are `{<STREAM>}:…`, so that they share its cluster slot.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    stream: String,
+    prefix: String,
+}
+
+impl Keys {
+    /// The keys of the producers' stream `stream`, which holds no braces.
+    pub fn new(stream: &str) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            prefix: format!("{{{stream}}}:"),
+        }
+    }
+
+    /// The producers' stream.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// Stream of deliveries that are due: retries, replays, error deliveries.
+    pub fn ready(&self) -> String {
+        self.of("ready")
+    }
+
+    /// ZSET of waiting deliveries, `<event key> <destination>` → due time in Unix ms.
+    pub fn retry(&self) -> String {
+        self.of("retry")
+    }
+
+    /// Hash of one event that waits for a retry.
+    pub fn event(&self, key: &EventKey) -> String {
+        self.of(&format!("event:{key}"))
+    }
+
+    /// Stream of dead letters.
+    pub fn dead(&self) -> String {
+        self.of("dead")
+    }
+
+    /// Capped stream of recent attempts, one entry per settled batch.
+    pub fn attempts(&self) -> String {
+        self.of("attempts")
+    }
+
+    /// Hash of totals since the stream's first day.
+    pub fn counters(&self) -> String {
+        self.of("counters")
+    }
+
+    /// ZSET of worker → last heartbeat in Unix ms.
+    pub fn workers(&self) -> String {
+        self.of("workers")
+    }
+
+    /// Hash of instance → webhook.
+    pub fn webhooks(&self) -> String {
+        self.of("webhooks")
+    }
+
+    /// Counter that every change of a webhook moves.
+    pub fn webhooks_version(&self) -> String {
+        self.of("webhooks:version")
+    }
+
+    fn of(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_shares_the_streams_slot() {
+        let keys = Keys::new("webhooks");
+        assert_eq!(keys.stream(), "webhooks");
+        assert_eq!(keys.ready(), "{webhooks}:ready");
+        assert_eq!(keys.event(&EventKey::new("1-0")), "{webhooks}:event:1-0");
+    }
+}

@@ -1,0 +1,9 @@
+-- Replaces an instance's webhook, if it is still the one that was read.
+--
+-- KEYS  1 hash of webhooks   2 their version
+-- ARGV  1 instance   2 the JSON that was read   3 the JSON to store
+-- Returns 1, or 0 when it was changed meanwhile.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('INCR', KEYS[2])
+return 1

@@ -1,0 +1,30 @@
+//! Redis: the only module that speaks to it.
+//!
+//! One file per kind of thing that is kept; `keys` names every key; `lua/` holds the scripts, each with its KEYS,
+//! ARGV and returns at its head.
+
+mod connect;
+mod dead;
+mod deliveries;
+mod error;
+mod events;
+mod inspect;
+mod keys;
+mod publish;
+mod script;
+mod webhooks;
+mod workers;
+
+pub use connect::{Redis, RedisSettings};
+pub use dead::{DeadFilter, DeadLetter, DeadPage, DeadRecord, DeadSource, ErrorDelivery, Replayed};
+pub use deliveries::{Ownership, Promoted, Rescheduled};
+pub use error::{ErrorKind, StoreError};
+pub use events::{Acknowledged, Counter, Reader, Taken, Waiting};
+pub use inspect::{AttemptLine, ServerFacts, StreamFacts, Summary, WaitingDelivery};
+pub use keys::Keys;
+pub use publish::{PublishError, Published, Publisher};
+pub use webhooks::WebhookPage;
+pub use workers::{Beat, TakeOver, TakenOver};
+
+/// The consumer group of both streams.
+pub const GROUP: &str = "posthaste";

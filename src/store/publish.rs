@@ -1,0 +1,132 @@
+//! Pushing events: what any producer can do with XADD, checked and pipelined.
+
+use bytes::Bytes;
+use redis::cmd;
+
+use super::{Redis, RedisSettings, StoreError};
+use crate::model::{Envelope, EnvelopeError, EventId, EventIdError, Secret};
+
+/// A producer.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let publisher = posthaste::Publisher::connect("redis://127.0.0.1:6379", "webhooks")?;
+/// let id = publisher.publish(r#"{"event":"order.paid","instance":"shop","data":{"order":1}}"#).await?;
+/// println!("pushed as {id}");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    redis: Redis,
+}
+
+/// An event to push: its envelope, and what may go with it.
+#[derive(Clone, Debug)]
+pub struct Published {
+    payload: Bytes,
+    id: Option<EventId>,
+    traceparent: Option<String>,
+}
+
+/// Why an event was not pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It is not an event.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// Its id is not one.
+    #[error(transparent)]
+    Id(#[from] EventIdError),
+    /// Redis did not confirm it: it may or may not have been pushed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Published {
+    /// Checks that `payload` is an envelope.
+    ///
+    /// # Errors
+    /// When it is not: a worker would turn it into a dead letter.
+    pub fn new(payload: impl Into<Bytes>) -> Result<Self, PublishError> {
+        let payload = payload.into();
+        Envelope::parse(payload.clone())?;
+        Ok(Self {
+            payload,
+            id: None,
+            traceparent: None,
+        })
+    }
+
+    /// Gives the event an id of the producer's choice, 1–128 visible ASCII characters.
+    ///
+    /// # Errors
+    /// When it is not of this form.
+    pub fn with_id(mut self, id: &str) -> Result<Self, PublishError> {
+        self.id = Some(EventId::parse(id)?);
+        Ok(self)
+    }
+
+    /// Passes a W3C trace context on to the receivers.
+    #[must_use]
+    pub fn with_traceparent(mut self, traceparent: &str) -> Self {
+        self.traceparent = Some(traceparent.to_owned());
+        self
+    }
+}
+
+impl Publisher {
+    /// A producer for the stream `stream` at `url` (`redis://`, `rediss://`, `unix://`). It connects when it is
+    /// first used, and again whenever it has to.
+    ///
+    /// # Errors
+    /// When the URL is not one.
+    pub fn connect(url: &str, stream: &str) -> Result<Self, StoreError> {
+        let settings = RedisSettings {
+            url: Secret::new(url),
+            stream: stream.to_owned(),
+        };
+        Ok(Self {
+            redis: Redis::open(&settings)?,
+        })
+    }
+
+    /// A producer on connections that exist.
+    pub fn on(redis: Redis) -> Self {
+        Self { redis }
+    }
+
+    /// Pushes one event; returns its stream entry's id once Redis has it. It is the event's id, unless one was given.
+    ///
+    /// # Errors
+    /// When it is not an event, or Redis did not confirm it.
+    pub async fn publish(&self, payload: impl Into<Bytes>) -> Result<String, PublishError> {
+        let ids = self.publish_all(&[Published::new(payload)?]).await?;
+        Ok(ids.into_iter().next().unwrap_or_default())
+    }
+
+    /// Pushes many events in one pipeline, in order; returns their stream entries' ids once Redis has them all.
+    ///
+    /// # Errors
+    /// When Redis did not confirm them all: any number of them may have been pushed.
+    pub async fn publish_all(&self, events: &[Published]) -> Result<Vec<String>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for event in events {
+            let mut add = cmd("XADD");
+            add.arg(self.redis.keys().stream())
+                .arg("*")
+                .arg("payload")
+                .arg(&event.payload[..]);
+            if let Some(id) = &event.id {
+                add.arg("id").arg(id.as_str());
+            }
+            if let Some(traceparent) = &event.traceparent {
+                add.arg("traceparent").arg(traceparent);
+            }
+            pipeline.add_command(add);
+        }
+        self.redis.pipe(&pipeline).await
+    }
+}

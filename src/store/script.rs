@@ -1,0 +1,26 @@
+//! The Lua scripts, compiled into the binary.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+    };
+}
+
+scripts! {
+    ACK = "ack.lua";
+    RETRY = "retry.lua";
+    DONE = "done.lua";
+    DEAD = "dead.lua";
+    DEAD_PAGE = "dead_page.lua";
+    PROMOTE = "promote.lua";
+    REPLAY = "replay.lua";
+    WEBHOOK_SWAP = "webhook_swap.lua";
+    BEAT = "beat.lua";
+    TAKE_OVER = "take_over.lua";
+    LEAVE = "leave.lua";
+}

@@ -1,0 +1,47 @@
+//! What the tests stand on: real redis-servers, real workers, real receivers, each with an owner that ends it.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "each test binary uses its own part"
+)]
+
+pub mod receiver;
+pub mod redis_server;
+pub mod worker;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub use receiver::{Answer, Received, Receiver};
+pub use redis_server::RedisServer;
+pub use worker::Worker;
+
+/// How long anything may take before a test calls it lost.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `found` yields something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = found().await {
+            return value;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until `holds` does.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    eventually(what, || {
+        let holds = holds();
+        async move { holds.await.then_some(()) }
+    })
+    .await;
+}

@@ -1,0 +1,267 @@
+//! A receiver of webhooks: HTTP/1.1 by hand, so that it can also break the rules.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::eventually;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub at: Instant,
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// By lower-case name; of repeated headers the last.
+    pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("the body is UTF-8")
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
+
+    pub fn id(&self) -> &str {
+        self.header("webhook-id")
+    }
+
+    pub fn attempt(&self) -> u32 {
+        self.header("webhook-attempt")
+            .parse()
+            .expect("webhook-attempt is a number")
+    }
+}
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A whole reply.
+    Reply {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
+    /// The same, after a while.
+    Later(Duration, Box<Answer>),
+    /// These bytes, and then the connection is closed.
+    Raw(Vec<u8>),
+    /// These bytes, and then nothing more; the connection stays open.
+    Stall(Vec<u8>),
+    /// One byte of the body each time the interval passes, for ever.
+    Drip(Duration),
+    /// A 200 whose body has this many bytes, written as far as the client reads.
+    Flood(usize),
+}
+
+impl Answer {
+    pub fn status(status: u16) -> Self {
+        Self::Reply {
+            status,
+            headers: Vec::new(),
+            body: b"{\"message\":\"as asked\"}".to_vec(),
+        }
+    }
+
+    pub fn with_header(status: u16, name: &str, value: &str) -> Self {
+        Self::Reply {
+            status,
+            headers: vec![(name.to_owned(), value.to_owned())],
+            body: Vec::new(),
+        }
+    }
+
+    pub fn later(self, by: Duration) -> Self {
+        Self::Later(by, Box::new(self))
+    }
+}
+
+type Script = dyn Fn(&Received) -> Answer + Send + Sync;
+
+/// A receiver on a free port; it ends with its owner.
+pub struct Receiver {
+    port: u16,
+    received: Arc<Mutex<Vec<Received>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Receiver {
+    /// A receiver that answers 200 to everything.
+    pub async fn start() -> Self {
+        Self::answering(|_| Answer::status(200)).await
+    }
+
+    /// A receiver that answers as `script` says.
+    pub async fn answering(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(listener, script)
+    }
+
+    /// The same, on a listener that exists.
+    pub fn on(listener: TcpListener, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+        let port = listener.local_addr().expect("its address").port();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (record, script): (_, Arc<Script>) = (Arc::clone(&received), Arc::new(script));
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, Arc::clone(&record), Arc::clone(&script)));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self {
+            port,
+            received,
+            accepting,
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a path, which begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// What came so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.received.lock().expect("no receiver panicked").clone()
+    }
+
+    /// How much came so far.
+    pub fn count(&self) -> usize {
+        self.received.lock().expect("no receiver panicked").len()
+    }
+
+    /// Waits until at least `count` requests came, and returns all that came so far.
+    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
+        eventually(
+            &format!("{count} requests at the receiver (there are {})", self.count()),
+            || async { (self.count() >= count).then(|| self.received()) },
+        )
+        .await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, record: Arc<Mutex<Vec<Received>>>, script: Arc<Script>) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = Vec::new();
+    while let Some(request) = read_request(&mut stream, &mut buffer).await {
+        let answer = script(&request);
+        record.lock().expect("no receiver panicked").push(request);
+        if !reply(&mut stream, answer).await {
+            return;
+        }
+    }
+}
+
+/// One request, as far as it is whole; none at the end of the connection.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received> {
+    let head_end = loop {
+        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..head_end]).into_owned();
+    let mut lines = head.split("\r\n");
+    let mut start = lines.next()?.split(' ');
+    let (method, path) = (start.next()?.to_owned(), start.next()?.to_owned());
+    let headers: HashMap<String, String> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let length: usize = headers
+        .get("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
+    while buffer.len() < head_end + length {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let body = buffer[head_end..head_end + length].to_vec();
+    buffer.drain(..head_end + length);
+    Some(Received {
+        at: Instant::now(),
+        method,
+        path,
+        headers,
+        body,
+    })
+}
+
+/// Answers; whether the connection serves further requests.
+async fn reply(stream: &mut TcpStream, answer: Answer) -> bool {
+    match answer {
+        Answer::Later(by, answer) => {
+            tokio::time::sleep(by).await;
+            Box::pin(reply(stream, *answer)).await
+        }
+        Answer::Reply {
+            status,
+            headers,
+            body,
+        } => {
+            let mut head = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n", body.len());
+            for (name, value) in headers {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+            head.push_str("\r\n");
+            let whole = [head.as_bytes(), &body].concat();
+            stream.write_all(&whole).await.is_ok()
+        }
+        Answer::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+            false
+        }
+        Answer::Stall(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            std::future::pending::<()>().await;
+            false
+        }
+        Answer::Drip(interval) => {
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+                .await;
+            while stream.write_all(b".").await.is_ok() {
+                tokio::time::sleep(interval).await;
+            }
+            false
+        }
+        Answer::Flood(bytes) => {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+            let chunk = vec![b'x'; 64 * 1024];
+            let mut written = 0;
+            while written < bytes && stream.write_all(&chunk).await.is_ok() {
+                written += chunk.len();
+            }
+            false
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A redis-server of the test's own.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, ToRedisArgs, Value};
+
+/// A server on a free port, with its data in a temporary directory; it ends with its owner.
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    args: Vec<String>,
+    dir: tempfile::TempDir,
+    connection: tokio::sync::OnceCell<MultiplexedConnection>,
+}
+
+impl RedisServer {
+    /// A server that keeps nothing on disk.
+    pub fn start() -> Self {
+        Self::start_with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// A server with settings of its own.
+    pub fn start_with(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(child) = spawn(port, &args, dir.path()) {
+                return Self {
+                    child,
+                    port,
+                    args,
+                    dir,
+                    connection: tokio::sync::OnceCell::new(),
+                };
+            }
+        }
+        panic!("redis-server did not start; is its port taken again and again?");
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("redis-server is ours to kill");
+        self.child.wait().expect("redis-server ends");
+        self.connection = tokio::sync::OnceCell::new();
+    }
+
+    /// Starts it again on the same port and directory, after [`Self::kill`].
+    pub fn restart(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(child) = spawn(self.port, &self.args, self.dir.path()) {
+                self.child = child;
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "redis-server did not start again on port {}",
+                self.port
+            );
+        }
+    }
+
+    /// Runs one command.
+    pub async fn command<T: FromRedisValue>(&self, args: &[impl ToRedisArgs]) -> T {
+        let connection = self
+            .connection
+            .get_or_init(|| async {
+                let client = redis::Client::open(self.url()).expect("a URL");
+                client
+                    .get_multiplexed_async_connection()
+                    .await
+                    .expect("redis-server answers")
+            })
+            .await;
+        let mut command = redis::Cmd::new();
+        for arg in args {
+            command.arg(arg);
+        }
+        let mut connection = connection.clone();
+        command
+            .query_async(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Pushes an envelope; returns its entry's id.
+    pub async fn push(&self, envelope: &str) -> String {
+        self.command(&["XADD", "webhooks", "*", "payload", envelope])
+            .await
+    }
+
+    /// Pushes an envelope with an id of the producer's choice.
+    pub async fn push_with_id(&self, id: &str, envelope: &str) -> String {
+        self.command(&["XADD", "webhooks", "*", "payload", envelope, "id", id])
+            .await
+    }
+
+    /// Stores an instance's webhook, as the commands do.
+    pub async fn set_webhook(&self, instance: &str, json: &str) {
+        let _: Value = self
+            .command(&["HSET", "{webhooks}:webhooks", instance, json])
+            .await;
+        let _: Value = self.command(&["INCR", "{webhooks}:webhooks:version"]).await;
+    }
+
+    pub async fn len(&self, stream: &str) -> u64 {
+        self.command(&["XLEN", stream]).await
+    }
+
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.command(&["KEYS", "*"]).await;
+        keys.sort();
+        keys
+    }
+
+    /// The dead letters, oldest first, each as a map of its fields.
+    pub async fn dead(&self) -> Vec<std::collections::HashMap<String, Vec<u8>>> {
+        let entries: Vec<(String, std::collections::HashMap<String, Vec<u8>>)> =
+            self.command(&["XRANGE", "{webhooks}:dead", "-", "+"]).await;
+        entries.into_iter().map(|(_, fields)| fields).collect()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+fn spawn(port: u16, args: &[String], dir: &std::path::Path) -> Option<Child> {
+    let mut child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .arg(dir)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is needed on the PATH; scripts/test.sh installs it");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if child.try_wait().expect("its state is ours to know").is_some() {
+            return None;
+        }
+        if answers(port) {
+            return Some(child);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+/// Whether it answers PING (a server that loads its data does not).
+fn answers(port: u16) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let mut reply = [0; 7];
+    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+        && stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut reply).is_ok()
+        && &reply == b"+PONG\r\n"
+}

@@ -1,0 +1,115 @@
+//! A worker: the real binary, in a process of its own.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{RedisServer, eventually};
+
+/// `posthaste run`; it ends with its owner.
+pub struct Worker {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Worker {
+    /// Starts a worker with these settings, and waits until it beats.
+    pub async fn start(redis: &RedisServer, settings: &[(&str, &str)]) -> Self {
+        let worker = Self::spawn(&redis.url(), settings);
+        let pid = format!("-{}-", worker.child.id());
+        eventually("the worker's first heartbeat", || async {
+            let workers: Vec<String> = redis.command(&["ZRANGE", "{webhooks}:workers", "0", "-1"]).await;
+            workers.iter().any(|name| name.contains(&pid)).then_some(())
+        })
+        .await;
+        worker
+    }
+
+    /// Starts a worker without waiting for anything.
+    pub fn spawn(redis_url: &str, settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = File::create(dir.path().join("log")).expect("a log file");
+        let child = command()
+            .arg("run")
+            .current_dir(dir.path())
+            .env("REDIS_URL", redis_url)
+            .env("LOG_LEVEL", "debug")
+            .envs(settings.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        Self { child, dir }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("its state is ours to know")
+            .is_none()
+    }
+
+    /// Sends it a signal by name (TERM, STOP, CONT, …).
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &self.pid().to_string()])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "kill -{signal} {}",
+            self.pid()
+        );
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the worker is ours to kill");
+        self.child.wait().expect("the worker ends");
+    }
+
+    /// Asks it to stop, and waits; its exit status.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state is ours to know") {
+                return status.code();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the worker did not stop:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of worker {} ---\n{}", self.child.id(), self.log());
+        }
+    }
+}
+
+/// The binary, with none of this process' settings.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
