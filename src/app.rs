@@ -53,17 +53,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let (settle, work) = mpsc::channel(SETTLE_QUEUE);
     let (dispatch, queue) = mpsc::channel(config.worker_concurrency);
     let sooner = Arc::new(Notify::new());
-    let undertaker = Undertaker {
-        redis: redis.clone(),
-        tell_errors: destinations.errors.is_some(),
-    };
-    let router = Arc::new(Router::new(
-        redis.clone(),
-        destinations,
-        config.max_event_bytes,
-        dispatch,
-        settle.clone(),
-    ));
+    let undertaker = Undertaker { redis: redis.clone(), tell_errors: destinations.errors.is_some() };
+    let router =
+        Arc::new(Router::new(redis.clone(), destinations, config.max_event_bytes, dispatch, settle.clone()));
     let (name_told, name) = watch::channel(name);
 
     let dispatcher = Dispatcher {
@@ -78,21 +70,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
         undertaker,
         sooner: Arc::clone(&sooner),
     };
-    let intake = Intake {
-        redis: redis.clone(),
-        router: Arc::clone(&router),
-        name: name.clone(),
-    };
-    let recovery = Recovery {
-        redis: redis.clone(),
-        router: Some(router),
-        name: name_told,
-        new_name,
-    };
-    let promoter = Promoter {
-        redis: redis.clone(),
-        sooner,
-    };
+    let intake = Intake { redis: redis.clone(), router: Arc::clone(&router), name: name.clone() };
+    let recovery = Recovery { redis: redis.clone(), router: Some(router), name: name_told, new_name };
+    let promoter = Promoter { redis: redis.clone(), sooner };
     let trimmer = Trimmer {
         redis: redis.clone(),
         max_age: config.dead_letter_max_age,
@@ -115,10 +95,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     stop.cancelled().await;
     tracing::info!("stopping");
     while readers.join_next().await.is_some() {}
-    if tokio::time::timeout(SETTLE_GRACE, settling.join_next())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(SETTLE_GRACE, settling.join_next()).await.is_err() {
         give_up.cancel();
         settling.join_next().await;
     }
@@ -166,30 +143,19 @@ async fn leave(redis: &Redis, name: &str) {
 /// A name no worker had before: host, process and chance.
 fn new_name() -> Arc<str> {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host: String = host
-        .trim()
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .take(64)
-        .collect();
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
     let host = if host.is_empty() { "worker" } else { &host };
     format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>()).into()
 }
 
 /// Where Redis is, of the settings.
 pub fn redis_settings(config: &Config) -> RedisSettings {
-    RedisSettings {
-        url: config.redis_url.clone(),
-        stream: config.stream.clone(),
-    }
+    RedisSettings { url: config.redis_url.clone(), stream: config.stream.clone() }
 }
 
 /// How long things may take, of the settings.
 pub fn client_settings(config: &Config) -> ClientSettings {
-    ClientSettings {
-        request_timeout: config.request_timeout,
-        connect_timeout: config.connect_timeout,
-    }
+    ClientSettings { request_timeout: config.request_timeout, connect_timeout: config.connect_timeout }
 }
 
 fn destinations(config: &Config) -> Result<Destinations, StartError> {
@@ -223,16 +189,9 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
             };
             let target = target(&plain, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")?;
             // Its body has a fixed form: no `destination` is set in it.
-            Some(Arc::new(Target {
-                destination_json: None,
-                ..target
-            }))
+            Some(Arc::new(Target { destination_json: None, ..target }))
         }
         _ => None,
     };
-    Ok(Destinations {
-        rule,
-        global: global_target,
-        errors,
-    })
+    Ok(Destinations { rule, global: global_target, errors })
 }

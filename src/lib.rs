@@ -10,6 +10,7 @@
 //! 6. [`app`]: the only wiring: tasks and the order in which they stop.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod flow;

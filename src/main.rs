@@ -1,22 +1,19 @@
-//! The binary.
-use posthaste::{app, config::Config, telemetry};
-fn main() -> anyhow::Result<()> {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let config = Config::from_env(None)?;
-    telemetry::init(&config.log_level, config.log_format).map_err(|e| anyhow::anyhow!("{e}"))?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let stop = tokio_util::sync::CancellationToken::new();
-            let s = stop.clone();
-            tokio::spawn(async move {
-                let mut term =
-                    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
-                term.recv().await;
-                s.cancel();
-            });
-            app::run(&config, stop).await
-        })?;
-    Ok(())
+//! `posthaste`: argv → run → exit status.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use posthaste::app;
+use posthaste::cli::{self, Cli};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+fn main() -> ExitCode {
+    // TLS, to Redis and to receivers, needs a provider; installing fails only where there is one already.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    cli::run(Cli::parse(), |config, stop| {
+        // On a thread of its own, for the worker's future cannot be sent to another.
+        let worker = spawn_blocking(move || Handle::current().block_on(app::run(&config, stop)));
+        Box::pin(async move { Ok(worker.await??) })
+    })
 }

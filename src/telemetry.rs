@@ -77,27 +77,16 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), TelemetryError> {
 /// When it is none of these. A word by itself is refused though `tracing` would take it for a module's name: it is a
 /// mistyped level, and nothing would be logged.
 pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
-    let parts: Vec<&str> = level
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .collect();
+    let parts: Vec<&str> = level.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let kinds: Vec<Option<usize>> = parts.iter().map(|part| kind(part)).collect();
     let directives = match kinds.iter().copied().collect::<Option<Vec<usize>>>() {
-        Some(kinds) => match kinds
-            .into_iter()
-            .max()
-            .map(|most| KINDS[most].1)
-            .ok_or(TelemetryError::BadLevel)?
-        {
-            level @ ("debug" | "trace") => format!("info,posthaste={level}"),
-            level => level.to_owned(),
-        },
-        None if parts
-            .iter()
-            .zip(&kinds)
-            .all(|(part, kind)| kind.is_some() || part.contains('=')) =>
-        {
+        Some(kinds) => {
+            match kinds.into_iter().max().map(|most| KINDS[most].1).ok_or(TelemetryError::BadLevel)? {
+                level @ ("debug" | "trace") => format!("info,posthaste={level}"),
+                level => level.to_owned(),
+            }
+        }
+        None if parts.iter().zip(&kinds).all(|(part, kind)| kind.is_some() || part.contains('=')) => {
             parts.join(",")
         }
         None => return Err(TelemetryError::BadLevel),
@@ -114,12 +103,7 @@ fn text<W>(filter: EnvFilter, colours: bool, writer: W) -> impl Subscriber + Sen
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_target(false)
-        .with_writer(writer)
-        .finish()
+    fmt().with_env_filter(filter).with_ansi(colours).with_target(false).with_writer(writer).finish()
 }
 
 fn json<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
@@ -207,10 +191,7 @@ mod tests {
             ("off", "off"),
             ("debug", "posthaste=debug,info"),
             ("Trace", "posthaste=trace,info"),
-            (
-                "ERROR,WARN,DEBUG,INFO,LOG,VERBOSE,DARK,WEBHOOKS,WEBSOCKET",
-                "posthaste=debug,info",
-            ),
+            ("ERROR,WARN,DEBUG,INFO,LOG,VERBOSE,DARK,WEBHOOKS,WEBSOCKET", "posthaste=debug,info"),
             ("ERROR, WARN,LOG", "info"),
             ("warn,posthaste::flow=trace", "posthaste::flow=trace,warn"),
             ("posthaste=debug", "posthaste=debug"),
@@ -221,16 +202,7 @@ mod tests {
 
     #[test]
     fn a_mistyped_level_is_refused() {
-        for level in [
-            "",
-            ",",
-            "loud",
-            "inof",
-            "info,posthaste",
-            "posthaste=loud",
-            "posthaste::flow",
-            "3 4",
-        ] {
+        for level in ["", ",", "loud", "inof", "info,posthaste", "posthaste=loud", "posthaste::flow", "3 4"] {
             let error = filter(level).unwrap_err().to_string();
             assert!(error.ends_with(FORM), "{level}: {error}");
         }

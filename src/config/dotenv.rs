@@ -22,11 +22,7 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<(String, Str
     match text {
         Ok(text) => parse(&text, &shown, problems),
         Err(allowed) => {
-            problems.push(Problem {
-                variable: "the .env file".to_owned(),
-                value: shown,
-                allowed,
-            });
+            problems.push(Problem { variable: "the .env file".to_owned(), value: shown, allowed });
             Vec::new()
         }
     }
@@ -51,29 +47,21 @@ fn parse(text: &str, path: &str, problems: &mut Vec<Problem>) -> Vec<(String, St
         at += count;
     }
     // Once more and together, for `${NAME}` may name a variable of an earlier line.
-    dotenvy::from_read_iter(sound.as_bytes())
-        .filter_map(Result::ok)
-        .collect()
+    dotenvy::from_read_iter(sound.as_bytes()).filter_map(Result::ok).collect()
 }
 
 /// How many lines the first one's value takes: more than one only where it begins with a quote that a later line
 /// closes, and none of our settings comes between.
 fn value_lines(lines: &[&str]) -> usize {
-    let value = lines[0]
-        .split_once('=')
-        .map_or("", |(_, value)| value.trim_start());
+    let value = lines[0].split_once('=').map_or("", |(_, value)| value.trim_start());
     let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else {
         return 1;
     };
     if lines[0].trim_start().starts_with('#') || value[1..].contains(quote) {
         return 1;
     }
-    let mut further = lines[1..]
-        .iter()
-        .take_while(|line| !name(line).is_some_and(is_ours));
-    further
-        .position(|line| line.contains(quote))
-        .map_or(1, |position| position + 2)
+    let mut further = lines[1..].iter().take_while(|line| !name(line).is_some_and(is_ours));
+    further.position(|line| line.contains(quote)).map_or(1, |position| position + 2)
 }
 
 /// Whether a line that cannot be read is ours to complain about: it sets one of our variables, or none at all.
@@ -96,9 +84,7 @@ fn name(line: &str) -> Option<&str> {
     let (name, _) = line.split_once('=')?;
     let name = name.trim();
     let name = name.strip_prefix("export ").unwrap_or(name).trim();
-    let is_name = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
     (is_name && !name.is_empty()).then_some(name)
 }
 
@@ -142,14 +128,7 @@ mod tests {
         let (pairs, problems) = parsed(text);
         assert_eq!(problems, [""; 0]);
         let ours: Vec<_> = pairs.into_iter().filter(|(name, _)| is_ours(name)).collect();
-        assert_eq!(
-            ours,
-            [
-                pair("STREAM", "a"),
-                pair("LOG_LEVEL", "warn"),
-                pair("LOG_FORMAT", "json")
-            ]
-        );
+        assert_eq!(ours, [pair("STREAM", "a"), pair("LOG_LEVEL", "warn"), pair("LOG_FORMAT", "json")]);
     }
 
     #[test]

@@ -148,9 +148,7 @@ impl Config {
         dotenv: Option<&Path>,
     ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let from_file = dotenv
-            .map(|path| dotenv::read(path, &mut problems))
-            .unwrap_or_default();
+        let from_file = dotenv.map(|path| dotenv::read(path, &mut problems)).unwrap_or_default();
         let mut pairs: BTreeMap<String, String> = from_file.into_iter().collect();
         for (name, value) in environment {
             // No setting's name is anything but ASCII.
@@ -159,11 +157,7 @@ impl Config {
                 Ok(value) => _ = pairs.insert(name, value),
                 Err(value) if variables::is_ours(&name) => {
                     pairs.remove(&name);
-                    problems.push(Problem::new(
-                        &name,
-                        &value.to_string_lossy(),
-                        "write text in UTF-8",
-                    ));
+                    problems.push(Problem::new(&name, &value.to_string_lossy(), "write text in UTF-8"));
                 }
                 Err(_) => {}
             }

@@ -38,11 +38,7 @@ where
 {
     move |text| match text.parse() {
         Ok(number) if text.bytes().all(|b| b.is_ascii_digit()) && range.contains(&number) => Ok(number),
-        _ => Err(format!(
-            "write a whole number from {} to {}",
-            range.start(),
-            range.end()
-        )),
+        _ => Err(format!("write a whole number from {} to {}", range.start(), range.end())),
     }
 }
 
@@ -52,28 +48,16 @@ pub(super) fn decimal(range: RangeInclusive<f64>) -> impl Fn(&str) -> Parsed<f64
         let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         match text.parse() {
             Ok(number) if is_plain && range.contains(&number) => Ok(number),
-            _ => Err(format!(
-                "write a number from {} to {}, such as 0.5",
-                range.start(),
-                range.end()
-            )),
+            _ => Err(format!("write a number from {} to {}, such as 0.5", range.start(), range.end())),
         }
     }
 }
 
 /// Seconds, with or without decimals.
 pub(super) fn seconds(range: RangeInclusive<f64>) -> impl Fn(&str) -> Parsed<Duration> {
-    let allowed = format!(
-        "write a number of seconds from {} to {}, such as 1.5",
-        range.start(),
-        range.end()
-    );
+    let allowed = format!("write a number of seconds from {} to {}, such as 1.5", range.start(), range.end());
     let number = decimal(range);
-    move |text| {
-        number(text)
-            .map(Duration::from_secs_f64)
-            .map_err(|_| allowed.clone())
-    }
+    move |text| number(text).map(Duration::from_secs_f64).map_err(|_| allowed.clone())
 }
 
 /// Whole milliseconds, up to an hour.
@@ -108,11 +92,7 @@ pub(super) fn statuses(text: &str) -> Parsed<BTreeSet<u16>> {
 /// the part that Redis Cluster hashes, and the keys would not share a slot. Spaces and control characters are refused
 /// because such a name is a slip of the pen, and a stream that nobody pushes to is noticed late.
 pub(super) fn stream(text: &str) -> Parsed<String> {
-    if !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}')
-    {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}') {
         Ok(text.to_owned())
     } else {
         Err("write a name of visible ASCII characters without spaces and braces (every other key begins with \
@@ -122,18 +102,8 @@ pub(super) fn stream(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
-    let scheme = text
-        .split_once("://")
-        .map_or("", |(scheme, _)| scheme)
-        .to_ascii_lowercase();
-    if [
-        "redis-cluster",
-        "rediss-cluster",
-        "redis-sentinel",
-        "rediss-sentinel",
-    ]
-    .contains(&scheme.as_str())
-    {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    if ["redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"].contains(&scheme.as_str()) {
         return Err(format!("{scheme}:// is not supported yet; {REDIS_URL_FORM}"));
     }
     let refused = |what: &str| Err(format!("{what}; {REDIS_URL_FORM}"));
@@ -153,10 +123,7 @@ pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
             if url.path().len() < 2 || url.to_file_path().is_err() {
                 return refused("the path of the socket is missing");
             }
-            if !url
-                .query_pairs()
-                .all(|(key, value)| key != "db" || is_database(&value))
-            {
+            if !url.query_pairs().all(|(key, value)| key != "db" || is_database(&value)) {
                 return refused("db is not the number of a database");
             }
         }
@@ -195,10 +162,8 @@ pub(super) fn custom_events(text: &str) -> Parsed<CustomEvents> {
 
 /// One or several signing secrets, divided by spaces or commas.
 pub(super) fn secrets(text: &str) -> Parsed<Vec<Secret>> {
-    let secrets: Vec<&str> = text
-        .split(|c: char| c == ',' || c.is_whitespace())
-        .filter(|secret| !secret.is_empty())
-        .collect();
+    let secrets: Vec<&str> =
+        text.split(|c: char| c == ',' || c.is_whitespace()).filter(|secret| !secret.is_empty()).collect();
     for secret in if secrets.is_empty() { &[""][..] } else { &secrets } {
         parse_secret(secret).map_err(|error| error.to_string())?;
     }

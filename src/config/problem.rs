@@ -29,30 +29,20 @@ impl fmt::Display for ConfigError {
             1 => f.write_str("a setting is wrong:")?,
             count => write!(f, "{count} settings are wrong:")?,
         }
-        self.problems
-            .iter()
-            .try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            variable,
-            value,
-            allowed,
-        } = self;
+        let Self { variable, value, allowed } = self;
         write!(f, "{variable} is '{value}': {allowed}")
     }
 }
 
 impl Problem {
     pub(super) fn new(variable: &str, value: &str, allowed: impl Into<String>) -> Self {
-        Self {
-            variable: variable.to_owned(),
-            value: shown(variable, value),
-            allowed: allowed.into(),
-        }
+        Self { variable: variable.to_owned(), value: shown(variable, value), allowed: allowed.into() }
     }
 }
 

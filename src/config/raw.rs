@@ -64,13 +64,7 @@ pub(super) fn read(pairs: &BTreeMap<String, String>, problems: Vec<Problem>) -> 
     reader.webhooks(&raw, &mut config);
     reader.retry(&raw, &mut config.retry);
     config.global.events = reader.events(pairs);
-    if reader.problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigError {
-            problems: reader.problems,
-        })
-    }
+    if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }
 }
 
 /// Reads values one by one, and keeps the problems for the end.
@@ -83,134 +77,50 @@ impl Reader {
     fn process(&mut self, raw: &Raw, config: &mut Config) {
         self.set(&mut config.redis_url, written!(raw.redis_url), parse::redis_url);
         self.set(&mut config.stream, written!(raw.stream), parse::stream);
-        self.set(
-            &mut config.worker_concurrency,
-            written!(raw.worker_concurrency),
-            whole(1..=65_536),
-        );
-        self.set(
-            &mut config.max_event_bytes,
-            written!(raw.max_event_bytes),
-            whole(1024..=512 * 1024 * 1024),
-        );
-        self.set(
-            &mut config.shutdown_grace,
-            written!(raw.shutdown_grace_seconds),
-            seconds(0.0..=3600.0),
-        );
+        self.set(&mut config.worker_concurrency, written!(raw.worker_concurrency), whole(1..=65_536));
+        self.set(&mut config.max_event_bytes, written!(raw.max_event_bytes), whole(1024..=512 * 1024 * 1024));
+        self.set(&mut config.shutdown_grace, written!(raw.shutdown_grace_seconds), seconds(0.0..=3600.0));
         let max_age = some(seconds(1.0..=MAX_SECONDS));
-        self.set(
-            &mut config.dead_letter_max_age,
-            written!(raw.dead_letter_max_age_seconds),
-            max_age,
-        );
+        self.set(&mut config.dead_letter_max_age, written!(raw.dead_letter_max_age_seconds), max_age);
         self.set(
             &mut config.dead_letter_max_len,
             written!(raw.dead_letter_max_len),
             some(whole(1..=u64::MAX)),
         );
         self.set(&mut config.log_level, written!(raw.log_level), parse::log_level);
-        self.set(
-            &mut config.log_format,
-            written!(raw.log_format),
-            parse::log_format,
-        );
+        self.set(&mut config.log_format, written!(raw.log_format), parse::log_format);
     }
 
     /// Where events are sent, and how.
     fn webhooks(&mut self, raw: &Raw, config: &mut Config) {
         let (global, errors) = (&mut config.global, &mut config.errors);
-        self.set(
-            &mut global.enabled,
-            written!(raw.webhook_global_enabled),
-            parse::boolean,
-        );
-        self.set(
-            &mut global.url,
-            written!(raw.webhook_global_url),
-            some(parse::webhook_url),
-        );
-        self.set(
-            &mut global.by_events,
-            written!(raw.webhook_global_webhook_by_events),
-            parse::boolean,
-        );
-        self.set(
-            &mut global.base64,
-            written!(raw.webhook_global_base64),
-            parse::boolean,
-        );
-        self.set(
-            &mut global.headers,
-            written!(raw.webhook_global_headers),
-            parse::headers,
-        );
-        self.set(
-            &mut global.secrets,
-            written!(raw.webhook_global_secret),
-            parse::secrets,
-        );
-        self.set(
-            &mut errors.enabled,
-            written!(raw.webhook_events_errors),
-            parse::boolean,
-        );
-        self.set(
-            &mut errors.url,
-            written!(raw.webhook_events_errors_webhook),
-            some(parse::webhook_url),
-        );
+        self.set(&mut global.enabled, written!(raw.webhook_global_enabled), parse::boolean);
+        self.set(&mut global.url, written!(raw.webhook_global_url), some(parse::webhook_url));
+        self.set(&mut global.by_events, written!(raw.webhook_global_webhook_by_events), parse::boolean);
+        self.set(&mut global.base64, written!(raw.webhook_global_base64), parse::boolean);
+        self.set(&mut global.headers, written!(raw.webhook_global_headers), parse::headers);
+        self.set(&mut global.secrets, written!(raw.webhook_global_secret), parse::secrets);
+        self.set(&mut errors.enabled, written!(raw.webhook_events_errors), parse::boolean);
+        self.set(&mut errors.url, written!(raw.webhook_events_errors_webhook), some(parse::webhook_url));
         self.set(&mut config.routes, written!(raw.webhook_routes), parse::routes);
-        self.set(
-            &mut config.custom_events,
-            written!(raw.webhook_custom_events),
-            parse::custom_events,
-        );
-        self.set(
-            &mut config.request_timeout,
-            written!(raw.webhook_request_timeout_ms),
-            parse::milliseconds,
-        );
-        self.set(
-            &mut config.connect_timeout,
-            written!(raw.webhook_connect_timeout_ms),
-            parse::milliseconds,
-        );
+        self.set(&mut config.custom_events, written!(raw.webhook_custom_events), parse::custom_events);
+        self.set(&mut config.request_timeout, written!(raw.webhook_request_timeout_ms), parse::milliseconds);
+        self.set(&mut config.connect_timeout, written!(raw.webhook_connect_timeout_ms), parse::milliseconds);
     }
 
     fn retry(&mut self, raw: &Raw, retry: &mut RetrySettings) {
         let wait = || seconds(0.0..=MAX_SECONDS);
         let use_exponential = written!(raw.webhook_retry_use_exponential_backoff);
         let non_retryable = written!(raw.webhook_retry_non_retryable_status_codes);
-        self.set(
-            &mut retry.max_attempts,
-            written!(raw.webhook_retry_max_attempts),
-            whole(1..=10_000),
-        );
-        self.set(
-            &mut retry.initial_delay,
-            written!(raw.webhook_retry_initial_delay_seconds),
-            wait(),
-        );
+        self.set(&mut retry.max_attempts, written!(raw.webhook_retry_max_attempts), whole(1..=10_000));
+        self.set(&mut retry.initial_delay, written!(raw.webhook_retry_initial_delay_seconds), wait());
         self.set(&mut retry.exponential, use_exponential, parse::boolean);
-        self.set(
-            &mut retry.max_delay,
-            written!(raw.webhook_retry_max_delay_seconds),
-            wait(),
-        );
-        self.set(
-            &mut retry.jitter_factor,
-            written!(raw.webhook_retry_jitter_factor),
-            decimal(0.0..=1.0),
-        );
+        self.set(&mut retry.max_delay, written!(raw.webhook_retry_max_delay_seconds), wait());
+        self.set(&mut retry.jitter_factor, written!(raw.webhook_retry_jitter_factor), decimal(0.0..=1.0));
         self.set(&mut retry.non_retryable, non_retryable, parse::statuses);
         // An age of 0 would give up everything after its first attempt; whoever writes it means "no limit".
         let max_age = seconds(1.0..=MAX_SECONDS);
-        self.set(
-            &mut retry.max_age,
-            written!(raw.webhook_retry_max_age_seconds),
-            max_age,
-        );
+        self.set(&mut retry.max_age, written!(raw.webhook_retry_max_age_seconds), max_age);
     }
 
     /// The events that are switched on. Of several names of one event (`GROUP_UPDATE`, `GROUPS_UPDATE`) any will do.
@@ -234,9 +144,7 @@ impl Reader {
         let (field, Some(text)) = written else { return };
         match parse(text) {
             Ok(value) => *setting = value,
-            Err(allowed) => self
-                .problems
-                .push(Problem::new(&field.to_ascii_uppercase(), text, allowed)),
+            Err(allowed) => self.problems.push(Problem::new(&field.to_ascii_uppercase(), text, allowed)),
         }
     }
 }

@@ -26,16 +26,8 @@ pub const VARIABLES: &[Variable] = &[
         "redis://127.0.0.1:6379",
         "Where Redis is: redis://, rediss:// (TLS) or unix:// (a socket).",
     ),
-    set(
-        "STREAM",
-        "webhooks",
-        "The stream that producers push to; every other key begins with {<STREAM>}:",
-    ),
-    set(
-        "WORKER_CONCURRENCY",
-        "256",
-        "How many attempts may be under way at once in this process.",
-    ),
+    set("STREAM", "webhooks", "The stream that producers push to; every other key begins with {<STREAM>}:"),
+    set("WORKER_CONCURRENCY", "256", "How many attempts may be under way at once in this process."),
     set(
         "MAX_EVENT_BYTES",
         "16777216",
@@ -44,21 +36,14 @@ pub const VARIABLES: &[Variable] = &[
     set(
         "SHUTDOWN_GRACE_SECONDS",
         "25",
-        "How long attempts under way may take to finish after SIGTERM.",
+        "How many seconds attempts under way may take to finish after SIGTERM.",
     ),
-    set(
-        "WEBHOOK_GLOBAL_ENABLED",
-        "false",
-        "Whether events are sent to the global webhook.",
-    ),
-    unset(
-        "WEBHOOK_GLOBAL_URL",
-        "Where the global webhook is: http:// or https://.",
-    ),
+    set("WEBHOOK_GLOBAL_ENABLED", "false", "Whether events are sent to the global webhook."),
+    unset("WEBHOOK_GLOBAL_URL", "Where the global webhook is: http:// or https://."),
     set(
         "WEBHOOK_GLOBAL_WEBHOOK_BY_EVENTS",
         "false",
-        "Whether the event's route is appended to that URL's path.",
+        "Whether the event's route is appended to the path of WEBHOOK_GLOBAL_URL.",
     ),
     set(
         "WEBHOOK_GLOBAL_BASE64",
@@ -67,59 +52,33 @@ pub const VARIABLES: &[Variable] = &[
     ),
     unset(
         "WEBHOOK_GLOBAL_HEADERS",
-        "Headers for the global webhook, a JSON object of strings.",
+        "Headers for the global webhook, a JSON object; from jwt_key a bearer token is made.",
     ),
     unset(
         "WEBHOOK_GLOBAL_SECRET",
-        "What POSTs to it are signed with (Standard Webhooks); several while one is rotated.",
+        "Signing secrets for the global webhook (Standard Webhooks), divided by commas.",
     ),
-    set(
-        "WEBHOOK_EVENTS_ERRORS",
-        "false",
-        "Whether the ERRORS webhook is told of every dead letter.",
-    ),
-    unset(
-        "WEBHOOK_EVENTS_ERRORS_WEBHOOK",
-        "Where the ERRORS webhook is: http:// or https://.",
-    ),
-    unset(
-        "WEBHOOK_ROUTES",
-        "Routes other than the default ones: EVENT=route, divided by commas.",
-    ),
+    set("WEBHOOK_EVENTS_ERRORS", "false", "Whether the ERRORS webhook is told of every dead letter."),
+    unset("WEBHOOK_EVENTS_ERRORS_WEBHOOK", "Where the ERRORS webhook is: http:// or https://."),
+    unset("WEBHOOK_ROUTES", "Routes other than the default ones: EVENT=route, divided by commas."),
     unset(
         "WEBHOOK_CUSTOM_EVENTS",
         "Event names of your own that webhooks may list, divided by commas; * for any.",
     ),
-    set(
-        "WEBHOOK_REQUEST_TIMEOUT_MS",
-        "30000",
-        "How long a whole attempt may take, in milliseconds.",
-    ),
-    set(
-        "WEBHOOK_CONNECT_TIMEOUT_MS",
-        "5000",
-        "How long connecting to a receiver may take, in milliseconds.",
-    ),
-    set(
-        "WEBHOOK_RETRY_MAX_ATTEMPTS",
-        "10",
-        "How many attempts a delivery has.",
-    ),
+    set("WEBHOOK_REQUEST_TIMEOUT_MS", "30000", "How long a whole attempt may take, in milliseconds."),
+    set("WEBHOOK_CONNECT_TIMEOUT_MS", "5000", "How long connecting to a receiver may take, in milliseconds."),
+    set("WEBHOOK_RETRY_MAX_ATTEMPTS", "10", "How many attempts a delivery has."),
     set(
         "WEBHOOK_RETRY_INITIAL_DELAY_SECONDS",
         "5",
-        "The wait after the first failed attempt; decimals allowed.",
+        "The wait after the first failed attempt, in seconds; decimals allowed.",
     ),
     set(
         "WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF",
         "true",
         "Whether the wait doubles each time; false: always the same.",
     ),
-    set(
-        "WEBHOOK_RETRY_MAX_DELAY_SECONDS",
-        "300",
-        "The longest wait, jitter included.",
-    ),
+    set("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "300", "The longest wait, in seconds, jitter included."),
     set(
         "WEBHOOK_RETRY_JITTER_FACTOR",
         "0.2",
@@ -133,42 +92,27 @@ pub const VARIABLES: &[Variable] = &[
     set(
         "WEBHOOK_RETRY_MAX_AGE_SECONDS",
         "86400",
-        "Older than this since it was pushed, a delivery is given up.",
+        "How many seconds after its event was pushed a delivery is given up.",
     ),
     unset(
         "DEAD_LETTER_MAX_AGE_SECONDS",
-        "Dead letters older than this are removed; unset, none ever is.",
+        "Dead letters older than this many seconds are removed; unset, none ever is.",
     ),
-    unset(
-        "DEAD_LETTER_MAX_LEN",
-        "How many dead letters are kept, the newest ones; unset, all are.",
-    ),
+    unset("DEAD_LETTER_MAX_LEN", "How many dead letters are kept, the newest ones; unset, all are."),
     set(
         "LOG_LEVEL",
         "info",
         "What is logged: trace, debug, info, warn, error, or tracing filter directives.",
     ),
-    set(
-        "LOG_FORMAT",
-        "text",
-        "How it is logged: text, or json (one object a line).",
-    ),
+    set("LOG_FORMAT", "text", "How it is logged: text, or json (one object a line)."),
 ];
 
 const fn set(name: &'static str, default: &'static str, help: &'static str) -> Variable {
-    Variable {
-        name,
-        default: Some(default),
-        help,
-    }
+    Variable { name, default: Some(default), help }
 }
 
 const fn unset(name: &'static str, help: &'static str) -> Variable {
-    Variable {
-        name,
-        default: None,
-        help,
-    }
+    Variable { name, default: None, help }
 }
 
 /// Whether a variable is in [`VARIABLES`].
@@ -192,8 +136,5 @@ pub(super) fn is_ours(name: &str) -> bool {
 /// Every name worth suggesting.
 pub(super) fn all_names() -> impl Iterator<Item = String> {
     let events = KNOWN_EVENTS.iter().map(|event| format!("{EVENT_PREFIX}{event}"));
-    VARIABLES
-        .iter()
-        .map(|variable| variable.name.to_owned())
-        .chain(events)
+    VARIABLES.iter().map(|variable| variable.name.to_owned()).chain(events)
 }

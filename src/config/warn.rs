@@ -13,11 +13,7 @@ const PREFIX: &str = "WEBHOOK_";
 /// What should be said about settings that could be read. `pairs` are the variables that are set.
 pub(super) fn warnings(config: &Config, pairs: &BTreeMap<String, String>) -> Vec<String> {
     let mut warnings: Vec<String> = pairs.keys().filter_map(|name| unknown_variable(name)).collect();
-    warnings.extend(
-        pairs
-            .iter()
-            .filter_map(|(name, value)| unknown_event(config, name, value)),
-    );
+    warnings.extend(pairs.iter().filter_map(|(name, value)| unknown_event(config, name, value)));
     warnings.extend(without_effect(config).into_iter().map(str::to_owned));
     warnings
 }
@@ -26,19 +22,10 @@ fn unknown_variable(name: &str) -> Option<String> {
     if is_ours(name) {
         return None;
     }
-    let is_meant_for_us = name
-        .get(..PREFIX.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
-    let meant = if is_meant_for_us {
-        nearest_setting(name)
-    } else {
-        nearly(name)
-    };
+    let is_meant_for_us = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    let meant = if is_meant_for_us { nearest_setting(name) } else { nearly(name) };
     match meant {
-        Some(meant) => Some(format!(
-            "{} is not a setting; did you mean {meant}?",
-            name.escape_debug()
-        )),
+        Some(meant) => Some(format!("{} is not a setting; did you mean {meant}?", name.escape_debug())),
         None if is_meant_for_us => Some(format!("{} is not a setting", name.escape_debug())),
         None => None,
     }
@@ -66,17 +53,12 @@ fn unknown_event(config: &Config, variable: &str, value: &str) -> Option<String>
     if config.custom_events.allow(&name) || parse::boolean(value) != Ok(true) {
         return None;
     }
-    let hint = match nearest(
-        written,
-        KNOWN_EVENTS.iter().copied().chain(["ERRORS", "ERRORS_WEBHOOK"]),
-    ) {
+    let hint = match nearest(written, KNOWN_EVENTS.iter().copied().chain(["ERRORS", "ERRORS_WEBHOOK"])) {
         Some(meant) => format!("did you mean {EVENT_PREFIX}{meant}?"),
         None => "list it in WEBHOOK_CUSTOM_EVENTS if it is one of your own".to_owned(),
     };
     let written = written.escape_debug();
-    Some(format!(
-        "{EVENT_PREFIX}{written} is switched on, but {written} is no known event; {hint}"
-    ))
+    Some(format!("{EVENT_PREFIX}{written} is switched on, but {written} is no known event; {hint}"))
 }
 
 fn without_effect(config: &Config) -> Vec<&'static str> {

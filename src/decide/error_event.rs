@@ -58,9 +58,7 @@ pub fn error_event(failure: &Failure<'_>, now_ms: u64) -> Vec<u8> {
             error: "Delivery failed",
             message: failure.message,
             status: failure.status,
-            response: Response {
-                message: failure.reply.and_then(text),
-            },
+            response: Response { message: failure.reply.and_then(text) },
             delivery: DeliveryData {
                 id: failure.id,
                 destination: failure.destination.map(ToString::to_string),
@@ -136,9 +134,7 @@ fn text(reply: &[u8]) -> Option<String> {
 
 /// Unix milliseconds as RFC 3339 in UTC with milliseconds: `2026-05-09T07:30:00.000Z`.
 fn time(ms: u64) -> String {
-    let time = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", time.unwrap_or(jiff::Timestamp::MAX))
 }
 
@@ -224,14 +220,8 @@ mod tests {
     #[test]
     fn a_server_url_with_a_secret_loses_it() {
         let with = |json: &'static str| {
-            let body = written(&Failure {
-                server_url: Some(json.as_bytes()),
-                ..unreadable()
-            });
-            serde_json::from_str::<Value>(&body)
-                .unwrap()
-                .get("server_url")
-                .cloned()
+            let body = written(&Failure { server_url: Some(json.as_bytes()), ..unreadable() });
+            serde_json::from_str::<Value>(&body).unwrap().get("server_url").cloned()
         };
         assert_eq!(with(r#""https://u:p4ss@evo/?k=1""#), Some("https://evo/".into()));
         assert_eq!(with("null"), Some(Value::Null));

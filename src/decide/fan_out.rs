@@ -96,10 +96,7 @@ impl fmt::Display for WhyNot {
                     Some(reason) => write!(f, " ({})", Shown(reason))?,
                     None => {}
                 }
-                write!(
-                    f,
-                    ": set it again with `posthaste webhook set {instance} --url …`"
-                )
+                write!(f, ": set it again with `posthaste webhook set {instance} --url …`")
             }
             Self::EventNotListed { instance, event } => write!(
                 f,
@@ -131,9 +128,7 @@ pub fn global(rule: &GlobalRule, name: &EventName) -> Result<(), WhyNot> {
 /// Why not, where it does not.
 pub fn instance(webhook: Option<&Webhook>, instance: Option<&str>, name: &EventName) -> Result<(), WhyNot> {
     let instance = instance.ok_or(WhyNot::NoInstance)?;
-    let webhook = webhook.ok_or_else(|| WhyNot::NoWebhook {
-        instance: instance.to_owned(),
-    })?;
+    let webhook = webhook.ok_or_else(|| WhyNot::NoWebhook { instance: instance.to_owned() })?;
     if !webhook.enabled {
         return Err(WhyNot::WebhookDisabled {
             instance: instance.to_owned(),
@@ -141,10 +136,7 @@ pub fn instance(webhook: Option<&Webhook>, instance: Option<&str>, name: &EventN
         });
     }
     if !webhook.events.is_empty() && !webhook.events.contains(name) {
-        return Err(WhyNot::EventNotListed {
-            instance: instance.to_owned(),
-            event: name.clone(),
-        });
+        return Err(WhyNot::EventNotListed { instance: instance.to_owned(), event: name.clone() });
     }
     Ok(())
 }
@@ -193,37 +185,19 @@ mod tests {
         let events = HashSet::from([event("messages.upsert")]);
         let rule = GlobalRule::new(true, true, events.clone());
         assert_eq!(global(&rule, &event("MESSAGES_UPSERT")), Ok(()));
-        assert_eq!(
-            why_not(global(&rule, &event("call"))),
-            "WEBHOOK_EVENTS_CALL is not true"
-        );
+        assert_eq!(why_not(global(&rule, &event("call"))), "WEBHOOK_EVENTS_CALL is not true");
         let off = GlobalRule::new(false, true, events.clone());
-        assert_eq!(
-            why_not(global(&off, &event("MESSAGES_UPSERT"))),
-            "WEBHOOK_GLOBAL_ENABLED is not true"
-        );
+        assert_eq!(why_not(global(&off, &event("MESSAGES_UPSERT"))), "WEBHOOK_GLOBAL_ENABLED is not true");
         let no_url = GlobalRule::new(true, false, events);
-        assert_eq!(
-            why_not(global(&no_url, &event("MESSAGES_UPSERT"))),
-            "WEBHOOK_GLOBAL_URL is not set"
-        );
-        assert_eq!(
-            global(&GlobalRule::default(), &event("call")),
-            Err(WhyNot::GlobalDisabled)
-        );
+        assert_eq!(why_not(global(&no_url, &event("MESSAGES_UPSERT"))), "WEBHOOK_GLOBAL_URL is not set");
+        assert_eq!(global(&GlobalRule::default(), &event("call")), Err(WhyNot::GlobalDisabled));
     }
 
     #[test]
     fn an_instance_gets_what_its_webhook_lists_and_all_when_it_lists_nothing() {
         let upsert = event("MESSAGES_UPSERT");
-        assert_eq!(
-            instance(Some(&webhook(true, &[])), Some("sales"), &upsert),
-            Ok(())
-        );
-        assert_eq!(
-            instance(Some(&webhook(true, &["messages-upsert"])), Some("sales"), &upsert),
-            Ok(())
-        );
+        assert_eq!(instance(Some(&webhook(true, &[])), Some("sales"), &upsert), Ok(()));
+        assert_eq!(instance(Some(&webhook(true, &["messages-upsert"])), Some("sales"), &upsert), Ok(()));
         assert_eq!(
             why_not(instance(Some(&webhook(true, &["call"])), Some("sales"), &upsert)),
             "the webhook of instance sales does not list MESSAGES_UPSERT: add it to its `events` (an empty list means all)"
@@ -252,11 +226,8 @@ mod tests {
 
     #[test]
     fn hostile_names_are_shown_escaped_and_cut() {
-        let shown = why_not(instance(
-            None,
-            Some(&format!("\u{1b}[31m\n{}", "x".repeat(10_000))),
-            &event("call"),
-        ));
+        let shown =
+            why_not(instance(None, Some(&format!("\u{1b}[31m\n{}", "x".repeat(10_000))), &event("call")));
         assert!(shown.len() < 400 && !shown.contains(['\u{1b}', '\n']), "{shown}");
     }
 }

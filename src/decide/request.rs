@@ -24,11 +24,7 @@ pub fn post(delivery: &Delivery, target: &Target, routes: &Routes, now_s: u64) -
     };
     let body = match &target.destination_json {
         Some(destination) => {
-            let cuts = if target.base64 {
-                Vec::new()
-            } else {
-                base64_cuts(envelope)
-            };
+            let cuts = if target.base64 { Vec::new() } else { base64_cuts(envelope) };
             envelope.body(destination, &cuts)
         }
         None => envelope.payload().clone(),
@@ -41,14 +37,8 @@ fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> Hea
     let event = &delivery.event;
     let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION"))),
-    );
-    if let Some(traceparent) = event
-        .traceparent
-        .as_deref()
-        .and_then(|text| HeaderValue::from_str(text).ok())
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION"))));
+    if let Some(traceparent) = event.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
         headers.insert(TRACEPARENT, traceparent);
     }

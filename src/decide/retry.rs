@@ -80,9 +80,7 @@ pub fn delay(settings: &RetrySettings, attempt: u32, random: f64) -> Duration {
     let base = base_delay(settings, attempt);
     let share = settings.jitter_factor.clamp(0.0, 1.0) * (2.0 * random.clamp(0.0, 1.0) - 1.0);
     // Fails only for what is not a number.
-    Duration::try_from_secs_f64(base.as_secs_f64() * (1.0 + share))
-        .unwrap_or(base)
-        .min(settings.max_delay)
+    Duration::try_from_secs_f64(base.as_secs_f64() * (1.0 + share)).unwrap_or(base).min(settings.max_delay)
 }
 
 /// `Retry-After` as a wait from `now`: seconds, or a date in one of the forms of RFC 9110, 5.6.7 (a past one is no
@@ -100,11 +98,9 @@ pub fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
 /// How long the receiver asked to be left alone, where it answered with a status for which that counts.
 fn asked_wait(outcome: &Outcome) -> Option<Duration> {
     match outcome {
-        Outcome::Replied(Reply {
-            status: 429 | 503,
-            retry_after,
-            ..
-        }) => retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)),
+        Outcome::Replied(Reply { status: 429 | 503, retry_after, .. }) => {
+            retry_after.map(|wait| wait.min(MAX_RETRY_AFTER))
+        }
         Outcome::Replied(_) | Outcome::Failed(_) => None,
     }
 }
@@ -120,25 +116,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn replied(status: u16) -> Outcome {
-        Outcome::Replied(Reply {
-            status,
-            ..Reply::default()
-        })
+        Outcome::Replied(Reply { status, ..Reply::default() })
     }
 
     fn asking(status: u16, wait: Duration) -> Outcome {
-        Outcome::Replied(Reply {
-            status,
-            retry_after: Some(wait),
-            start: Bytes::new(),
-        })
+        Outcome::Replied(Reply { status, retry_after: Some(wait), start: Bytes::new() })
     }
 
     pub(in crate::decide::retry) fn without_jitter() -> RetrySettings {
-        RetrySettings {
-            jitter_factor: 0.0,
-            ..RetrySettings::default()
-        }
+        RetrySettings { jitter_factor: 0.0, ..RetrySettings::default() }
     }
 
     fn settled(attempt: u32, outcome: &Outcome) -> Settlement {
@@ -167,36 +153,17 @@ mod tests {
     #[test]
     fn refusals_are_dead_at_once_and_410_always_is() {
         for status in [400, 401, 403, 404, 422] {
-            assert_eq!(
-                settled(1, &replied(status)),
-                Settlement::Dead(DeadReason::Rejected)
-            );
+            assert_eq!(settled(1, &replied(status)), Settlement::Dead(DeadReason::Rejected));
         }
-        let retry_all = RetrySettings {
-            non_retryable: BTreeSet::new(),
-            ..without_jitter()
-        };
-        assert_eq!(
-            settle(&retry_all, 1, SECOND, &replied(410), 0.5),
-            Settlement::Dead(DeadReason::Gone)
-        );
-        assert_eq!(
-            settle(&retry_all, 1, SECOND, &replied(404), 0.5),
-            Settlement::Retry(5 * SECOND)
-        );
+        let retry_all = RetrySettings { non_retryable: BTreeSet::new(), ..without_jitter() };
+        assert_eq!(settle(&retry_all, 1, SECOND, &replied(410), 0.5), Settlement::Dead(DeadReason::Gone));
+        assert_eq!(settle(&retry_all, 1, SECOND, &replied(404), 0.5), Settlement::Retry(5 * SECOND));
     }
 
     #[test]
     fn anything_else_is_retried_until_the_attempts_are_used_up() {
         let timeout = Outcome::Failed(TransportError::Timeout(SECOND));
-        for outcome in [
-            timeout,
-            replied(500),
-            replied(301),
-            replied(408),
-            replied(999),
-            replied(101),
-        ] {
+        for outcome in [timeout, replied(500), replied(301), replied(408), replied(999), replied(101)] {
             assert_eq!(settled(1, &outcome), Settlement::Retry(5 * SECOND));
             assert_eq!(settled(9, &outcome), Settlement::Retry(300 * SECOND));
             assert_eq!(settled(10, &outcome), Settlement::Dead(DeadReason::Exhausted));
@@ -207,42 +174,21 @@ mod tests {
     fn a_delivery_expires_when_its_next_attempt_would_be_too_late() {
         let settings = without_jitter();
         let at_age = |age| settle(&settings, 1, age, &replied(500), 0.5);
-        assert_eq!(
-            at_age(settings.max_age - 5 * SECOND),
-            Settlement::Retry(5 * SECOND)
-        );
-        assert_eq!(
-            at_age(settings.max_age - 4 * SECOND),
-            Settlement::Dead(DeadReason::Expired)
-        );
+        assert_eq!(at_age(settings.max_age - 5 * SECOND), Settlement::Retry(5 * SECOND));
+        assert_eq!(at_age(settings.max_age - 4 * SECOND), Settlement::Dead(DeadReason::Expired));
         assert_eq!(at_age(Duration::MAX), Settlement::Dead(DeadReason::Expired));
     }
 
     #[test]
     fn retry_after_is_honoured_for_429_and_503_when_longer_than_the_backoff() {
         for status in [429, 503] {
-            assert_eq!(
-                settled(1, &asking(status, 900 * SECOND)),
-                Settlement::Retry(900 * SECOND)
-            );
+            assert_eq!(settled(1, &asking(status, 900 * SECOND)), Settlement::Retry(900 * SECOND));
             assert_eq!(settled(1, &asking(status, SECOND)), Settlement::Retry(5 * SECOND));
-            assert_eq!(
-                settled(1, &asking(status, Duration::MAX)),
-                Settlement::Retry(MAX_RETRY_AFTER)
-            );
+            assert_eq!(settled(1, &asking(status, Duration::MAX)), Settlement::Retry(MAX_RETRY_AFTER));
         }
-        assert_eq!(
-            settled(1, &asking(500, 900 * SECOND)),
-            Settlement::Retry(5 * SECOND)
-        );
+        assert_eq!(settled(1, &asking(500, 900 * SECOND)), Settlement::Retry(5 * SECOND));
         let nearly_too_old = Duration::from_secs(86_400 - 600);
-        let expired = settle(
-            &without_jitter(),
-            1,
-            nearly_too_old,
-            &asking(503, 900 * SECOND),
-            0.5,
-        );
+        let expired = settle(&without_jitter(), 1, nearly_too_old, &asking(503, 900 * SECOND), 0.5);
         assert_eq!(expired, Settlement::Dead(DeadReason::Expired));
     }
 
@@ -251,23 +197,11 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30); // Sun, 06 Nov 1994 08:49:37 GMT
         assert_eq!(retry_after("120", now), Some(120 * SECOND));
         assert_eq!(retry_after(" 0 ", now), Some(Duration::ZERO));
-        assert_eq!(
-            retry_after("99999999999999999999999", now),
-            Some(Duration::from_secs(u64::MAX))
-        );
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now),
-            Some(30 * SECOND)
-        );
-        assert_eq!(
-            retry_after("Sunday, 06-Nov-94 08:49:37 GMT", now),
-            Some(30 * SECOND)
-        );
+        assert_eq!(retry_after("99999999999999999999999", now), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(30 * SECOND));
+        assert_eq!(retry_after("Sunday, 06-Nov-94 08:49:37 GMT", now), Some(30 * SECOND));
         assert_eq!(retry_after("Sun Nov  6 08:49:37 1994", now), Some(30 * SECOND));
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO));
         for garbage in ["", " ", "-1", "+5", "1.5", "soon", "1 2", "\u{661}"] {
             assert_eq!(retry_after(garbage, now), None, "{garbage}");
         }

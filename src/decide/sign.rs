@@ -54,10 +54,8 @@ pub fn parse_secret(secret: &str) -> Result<Signer, SecretError> {
 pub fn signature_header(signers: &[Signer], id: &str, timestamp: u64, body: &[u8]) -> Option<String> {
     let timestamp = timestamp.to_string();
     let signed: [&[u8]; 5] = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
-    let signatures: Vec<_> = signers
-        .iter()
-        .map(|signer| format!("v1,{}", STANDARD.encode(mac(signer.key(), &signed))))
-        .collect();
+    let signatures: Vec<_> =
+        signers.iter().map(|signer| format!("v1,{}", STANDARD.encode(mac(signer.key(), &signed)))).collect();
     (!signatures.is_empty()).then(|| signatures.join(" "))
 }
 
@@ -66,9 +64,8 @@ pub fn signature_header(signers: &[Signer], id: &str, timestamp: u64, body: &[u8
 pub fn bearer_token(key: &Secret, now_s: u64) -> String {
     let exp = now_s.saturating_add(TOKEN_LIFETIME_S);
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = URL_SAFE_NO_PAD.encode(format!(
-        r#"{{"iat":{now_s},"exp":{exp},"app":"evolution","action":"webhook"}}"#
-    ));
+    let claims = URL_SAFE_NO_PAD
+        .encode(format!(r#"{{"iat":{now_s},"exp":{exp},"app":"evolution","action":"webhook"}}"#));
     let signed = format!("{header}.{claims}");
     let signature = URL_SAFE_NO_PAD.encode(mac(key.expose().as_bytes(), &[signed.as_bytes()]));
     format!("{signed}.{signature}")
@@ -107,10 +104,7 @@ mod tests {
         headers.insert("webhook-id", "msg_1".parse().unwrap());
         headers.insert("webhook-timestamp", timestamp.to_string().parse().unwrap());
         headers.insert("webhook-signature", signature.parse().unwrap());
-        standardwebhooks::Webhook::new(secret)
-            .unwrap()
-            .verify(body, &headers)
-            .is_ok()
+        standardwebhooks::Webhook::new(secret).unwrap().verify(body, &headers).is_ok()
     }
 
     #[test]
@@ -148,15 +142,8 @@ mod tests {
         }
         assert_eq!(parse_secret(""), Err(SecretError::Empty));
         assert_eq!(parse_secret("whsec_"), Err(SecretError::Empty));
-        for bad in [
-            "not base64!",
-            "whsec_YWJj-_",
-            " YWJjZA",
-            "YWJjZA\n",
-            "Y",
-            "whsec_whsec_YWJjZA==",
-            "***",
-        ] {
+        for bad in ["not base64!", "whsec_YWJj-_", " YWJjZA", "YWJjZA\n", "Y", "whsec_whsec_YWJjZA==", "***"]
+        {
             let error = parse_secret(bad).unwrap_err();
             assert_eq!(error, SecretError::NotBase64, "{bad}");
             assert!(!error.to_string().contains(bad));
@@ -167,11 +154,8 @@ mod tests {
     fn an_independent_library_verifies_the_token() {
         let token = bearer_token(&Secret::new("a key of any kind"), 1_700_000_000);
         let untrusted = UntrustedToken::new(&token).unwrap();
-        let verified = |key: &[u8]| {
-            Hs256
-                .validator::<HashMap<String, String>>(&Hs256Key::new(key))
-                .validate(&untrusted)
-        };
+        let verified =
+            |key: &[u8]| Hs256.validator::<HashMap<String, String>>(&Hs256Key::new(key)).validate(&untrusted);
         assert!(verified(b"another key").is_err());
         let token = verified(b"a key of any kind").unwrap();
         let claims = token.claims();

@@ -17,10 +17,7 @@ pub fn base64_cuts(envelope: &Envelope) -> Vec<Range<usize>> {
     let Some(place) = envelope.data() else {
         return Vec::new();
     };
-    let data = Part {
-        json: &envelope.payload()[place.clone()],
-        at: place.start,
-    };
+    let data = Part { json: &envelope.payload()[place.clone()], at: place.start };
     if !data.may_hold_base64() {
         return Vec::new();
     }
@@ -46,10 +43,7 @@ struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn part(self, place: Range<usize>) -> Self {
-        Part {
-            at: self.at + place.start,
-            json: &self.json[place],
-        }
+        Part { at: self.at + place.start, json: &self.json[place] }
     }
 
     fn is_object(self) -> bool {
@@ -91,11 +85,7 @@ fn cut_from_message(message: Part<'_>, cuts: &mut Vec<Range<usize>>) {
             (true, true) => cuts.push(message.at + end_before..message.at + member.value.end),
             (true, false) => leading = leading.or(Some(start)),
             (false, _) => {
-                cuts.extend(
-                    leading
-                        .take()
-                        .map(|leading| message.at + leading..message.at + start),
-                );
+                cuts.extend(leading.take().map(|leading| message.at + leading..message.at + start));
                 one_stays = true;
             }
         }
@@ -106,10 +96,7 @@ fn cut_from_message(message: Part<'_>, cuts: &mut Vec<Range<usize>>) {
 
 /// Where the key behind `at` starts: only white space and at most a comma lie between.
 fn key_start(object: &[u8], at: usize) -> usize {
-    object[at..]
-        .iter()
-        .position(|&b| b == b'"')
-        .map_or(at, |distance| at + distance)
+    object[at..].iter().position(|&b| b == b'"').map_or(at, |distance| at + distance)
 }
 
 #[cfg(test)]
@@ -132,10 +119,7 @@ mod tests {
         let mut kept = String::new();
         let mut at = 0;
         for cut in cuts {
-            assert!(
-                at <= cut.start && cut.start < cut.end,
-                "{cuts:?} rise and do not overlap"
-            );
+            assert!(at <= cut.start && cut.start < cut.end, "{cuts:?} rise and do not overlap");
             kept.push_str(&json[at..cut.start]);
             at = cut.end;
         }
@@ -159,15 +143,9 @@ mod tests {
             (r#"{"a":1,"base64":"QQ=="}"#, r#"{"a":1}"#),
             (r#"{"a":1 , "base64": "QQ==" }"#, r#"{"a":1 }"#),
             (r#"{"a":1,"base64":null,"b":2}"#, r#"{"a":1,"b":2}"#),
-            (
-                r#"{"a":1 , "base64":{"x":[1,","]} , "b":2}"#,
-                r#"{"a":1 , "b":2}"#,
-            ),
+            (r#"{"a":1 , "base64":{"x":[1,","]} , "b":2}"#, r#"{"a":1 , "b":2}"#),
         ] {
-            assert_eq!(
-                stripped(&format!(r#"{{"message":{message}}}"#)),
-                format!(r#"{{"message":{kept}}}"#)
-            );
+            assert_eq!(stripped(&format!(r#"{{"message":{message}}}"#)), format!(r#"{{"message":{kept}}}"#));
         }
     }
 
@@ -178,16 +156,10 @@ mod tests {
             (r#"{"base64":1,"base64":2,"a":3}"#, r#"{"a":3}"#),
             (r#"{"a":0,"base64":1,"base64":2}"#, r#"{"a":0}"#),
             (r#"{"base64":1,"a":2,"base64":3}"#, r#"{"a":2}"#),
-            (
-                r#"{"base64":1,"a":2,"base64":3,"base64":4,"b":5,"base64":6}"#,
-                r#"{"a":2,"b":5}"#,
-            ),
+            (r#"{"base64":1,"a":2,"base64":3,"base64":4,"b":5,"base64":6}"#, r#"{"a":2,"b":5}"#),
         ] {
             let again = format!(r#"{{"message":{message},"x":1,"message":{message}}}"#);
-            assert_eq!(
-                stripped(&again),
-                format!(r#"{{"message":{kept},"x":1,"message":{kept}}}"#)
-            );
+            assert_eq!(stripped(&again), format!(r#"{{"message":{kept},"x":1,"message":{kept}}}"#));
         }
     }
 
@@ -232,15 +204,10 @@ mod tests {
     fn deep_nesting_does_not_overflow_the_stack() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(
-            stripped(&format!(
-                r#"{{"message":{{"x":{deep},"base64":{deep}}},"y":{deep}}}"#
-            )),
+            stripped(&format!(r#"{{"message":{{"x":{deep},"base64":{deep}}},"y":{deep}}}"#)),
             format!(r#"{{"message":{{"x":{deep}}},"y":{deep}}}"#)
         );
-        assert_eq!(
-            stripped(&format!(r#"[["base64"],{deep}]"#)),
-            format!(r#"[["base64"],{deep}]"#)
-        );
+        assert_eq!(stripped(&format!(r#"[["base64"],{deep}]"#)), format!(r#"[["base64"],{deep}]"#));
     }
 
     #[test]
@@ -259,11 +226,7 @@ mod tests {
             if in_string || !c.is_ascii_whitespace() {
                 out.push(c);
             }
-            in_string = if c == '"' && !escaped {
-                !in_string
-            } else {
-                in_string
-            };
+            in_string = if c == '"' && !escaped { !in_string } else { in_string };
             escaped = in_string && c == '\\' && !escaped;
         }
         out

@@ -14,12 +14,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let word = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&word, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| distance * 3 <= chars.max(candidate.chars().count()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -40,14 +35,8 @@ mod tests {
         assert_eq!(nearest_event("MESSAGES_UPSRET"), Some("MESSAGES_UPSERT"));
         assert_eq!(nearest_event("QR_CODE_UPDATED"), Some("QRCODE_UPDATED"));
         assert_eq!(nearest_event("calls"), Some("CALL"));
-        assert_eq!(
-            nearest("webhook_by_event", ["url", "webhook_by_events"]),
-            Some("webhook_by_events")
-        );
-        assert_eq!(
-            nearest("webhookbyevents", ["webhookBase64", "webhookByEvents"]),
-            Some("webhookByEvents")
-        );
+        assert_eq!(nearest("webhook_by_event", ["url", "webhook_by_events"]), Some("webhook_by_events"));
+        assert_eq!(nearest("webhookbyevents", ["webhookBase64", "webhookByEvents"]), Some("webhookByEvents"));
     }
 
     #[test]

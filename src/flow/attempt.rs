@@ -29,12 +29,10 @@ impl Attempting {
         let started_ms = unix_ms();
         let started = Instant::now();
         // A panic would leave the entry pending for as long as this process lives.
-        let outcome = AssertUnwindSafe(self.post(&delivery, started_ms / 1000))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                Outcome::Failed(TransportError::Other("a fault in posthaste (panic)".to_owned()))
-            });
+        let outcome =
+            AssertUnwindSafe(self.post(&delivery, started_ms / 1000)).catch_unwind().await.unwrap_or_else(
+                |_| Outcome::Failed(TransportError::Other("a fault in posthaste (panic)".to_owned())),
+            );
         let took = started.elapsed();
         tracing::debug!(
             id = %delivery.event.id,
@@ -44,21 +42,12 @@ impl Attempting {
             took_ms = took.as_millis(),
             "attempted"
         );
-        Attempted {
-            delivery,
-            outcome,
-            started_ms,
-            took,
-        }
+        Attempted { delivery, outcome, started_ms, took }
     }
 
     async fn post(&self, delivery: &Delivery, now_s: u64) -> Outcome {
         match &delivery.target {
-            Ok(target) => {
-                self.client
-                    .post(request::post(delivery, target, &self.routes, now_s))
-                    .await
-            }
+            Ok(target) => self.client.post(request::post(delivery, target, &self.routes, now_s)).await,
             Err(error) => Outcome::Failed(error.clone()),
         }
     }

@@ -34,12 +34,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Notes an attempt for the records.
     pub(super) fn record(&mut self, attempted: &Attempted, settlement: &Settlement) {
-        let Attempted {
-            delivery,
-            outcome,
-            started_ms,
-            took,
-        } = attempted;
+        let Attempted { delivery, outcome, started_ms, took } = attempted;
         self.lines.push(AttemptLine {
             started_ms: *started_ms,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -68,20 +63,13 @@ impl Batch {
 
     /// Notes an entry that is done, or one of its deliveries, and whose event has a hash.
     pub(super) fn finish(&mut self, receipt: &Receipt, key: EventKey, destination: Option<Destination>) {
-        self.finished
-            .entry(receipt.source)
-            .or_default()
-            .push((receipt.id.clone(), key, destination));
+        self.finished.entry(receipt.source).or_default().push((receipt.id.clone(), key, destination));
     }
 
     /// Notes a delivery that was put to wait or buried (none for an entry that is no event).
     pub(super) fn failed(&mut self, delivery: Option<&Delivery>, ownership: Ownership, failed: Failed) {
         if ownership == Ownership::Ours {
-            self.count(if failed == Failed::Retried {
-                Counter::Retried
-            } else {
-                Counter::Dead
-            });
+            self.count(if failed == Failed::Retried { Counter::Retried } else { Counter::Dead });
         }
         let Some(delivery) = delivery else { return };
         let receipt = &delivery.receipt;
@@ -124,13 +112,7 @@ impl Batch {
             false => serde_json::to_string(&self.lines).unwrap_or_default(),
         };
         let counts = self.counts.iter().map(|(counter, by)| (*counter, *by)).collect();
-        redis
-            .acknowledge(&Acknowledged {
-                entries: self.entries.clone(),
-                attempts,
-                counts,
-            })
-            .await
+        redis.acknowledge(&Acknowledged { entries: self.entries.clone(), attempts, counts }).await
     }
 
     /// Counts a delivery of an entry of the producers' stream as settled; with the last, the entry is done.

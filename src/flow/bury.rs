@@ -8,7 +8,7 @@ use super::attempt::unix_ms;
 use super::{Unreadable, Work};
 use crate::decide::error_event::{self, Failure};
 use crate::decide::webhook::{self, CustomEvents};
-use crate::model::{Attempted, DeadReason, Delivery, Destination, Envelope, Outcome, display_url};
+use crate::model::{Attempted, DeadReason, Delivery, Destination, Envelope, Outcome, Source, display_url};
 use crate::store::{DeadLetter, DeadRecord, ErrorDelivery, Ownership, Redis, StoreError};
 
 /// Writes dead letters.
@@ -32,32 +32,23 @@ impl Undertaker {
         let Some(Obituary { letter, delivery }) = obituary(work, reason) else {
             return Ok(Ownership::Ours);
         };
-        let receipt = match work {
-            Work::Unreadable(unreadable) => &unreadable.receipt,
-            _ => match delivery {
-                Some(delivery) => &delivery.receipt,
-                None => return Ok(Ownership::Ours),
-            },
+        let (receipt, key) = match (work, delivery) {
+            (Work::Unreadable(unreadable), _) => (&unreadable.receipt, unreadable.key.as_ref()),
+            (_, Some(delivery)) => (&delivery.receipt, Some(&delivery.event.key)),
+            (_, None) => return Ok(Ownership::Ours),
         };
         let tell = self.tell_errors && letter.destination != Some(Destination::Errors);
-        // Unique, and the same when the step has to be repeated after a lost reply.
-        let place = letter
-            .destination
-            .as_ref()
-            .map_or_else(|| "entry".to_owned(), kind);
-        let id = format!("error-{}-{place}-{}", receipt.id, letter.attempts);
-        let body = if tell {
-            Self::error_body(&letter, delivery)
-        } else {
-            Vec::new()
+        // Unique, and the same when the step has to be repeated after a lost reply. Entries of the two streams may
+        // have the same id.
+        let stream = match receipt.source {
+            Source::Stream => "stream",
+            Source::Ready => "ready",
         };
+        let place = letter.destination.as_ref().map_or_else(|| "entry".to_owned(), kind);
+        let id = format!("error-{stream}-{}-{place}-{}", receipt.id, letter.attempts);
+        let body = if tell { Self::error_body(&letter, delivery) } else { Vec::new() };
         let error = tell.then_some(ErrorDelivery { id: &id, body: &body });
-        let record = DeadRecord {
-            receipt,
-            key: delivery.map(|delivery| &delivery.event.key),
-            letter: &letter,
-            error,
-        };
+        let record = DeadRecord { receipt, key, letter: &letter, error };
         let ownership = self.redis.bury(&record).await?;
         if ownership == Ownership::Ours {
             tracing::warn!(
@@ -124,9 +115,7 @@ impl Undertaker {
         }
         webhook.enabled = false;
         webhook.disabled_reason = Some("gone".to_owned());
-        self.redis
-            .swap_webhook(instance, &stored, &webhook::to_json(&webhook))
-            .await
+        self.redis.swap_webhook(instance, &stored, &webhook::to_json(&webhook)).await
     }
 }
 
@@ -142,12 +131,7 @@ fn kind(destination: &Destination) -> String {
 fn obituary(work: &Work, reason: DeadReason) -> Option<Obituary<'_>> {
     match work {
         Work::Attempted(attempted) => {
-            let Attempted {
-                delivery,
-                outcome,
-                started_ms,
-                ..
-            } = &**attempted;
+            let Attempted { delivery, outcome, started_ms, .. } = &**attempted;
             let reply = match outcome {
                 Outcome::Replied(reply) => reply.start.clone(),
                 Outcome::Failed(_) => Bytes::new(),
@@ -161,20 +145,11 @@ fn obituary(work: &Work, reason: DeadReason) -> Option<Obituary<'_>> {
                 reply,
                 ..letter(delivery, reason)
             };
-            Some(Obituary {
-                letter,
-                delivery: Some(delivery),
-            })
+            Some(Obituary { letter, delivery: Some(delivery) })
         }
         Work::Buried(delivery, _, why) => {
-            let letter = DeadLetter {
-                error: why.clone(),
-                ..letter(delivery, reason)
-            };
-            Some(Obituary {
-                letter,
-                delivery: Some(delivery),
-            })
+            let letter = DeadLetter { error: why.clone(), ..letter(delivery, reason) };
+            Some(Obituary { letter, delivery: Some(delivery) })
         }
         Work::Unreadable(Unreadable { id, why, .. }) => {
             let letter = DeadLetter {
@@ -192,10 +167,7 @@ fn obituary(work: &Work, reason: DeadReason) -> Option<Obituary<'_>> {
                 url: String::new(),
                 traceparent: None,
             };
-            Some(Obituary {
-                letter,
-                delivery: None,
-            })
+            Some(Obituary { letter, delivery: None })
         }
         Work::Idle(_) => None,
     }
@@ -216,11 +188,7 @@ fn letter(delivery: &Delivery, reason: DeadReason) -> DeadLetter {
         status: None,
         error: String::new(),
         reply: Bytes::new(),
-        url: delivery
-            .target
-            .as_ref()
-            .map(|target| display_url(&target.url))
-            .unwrap_or_default(),
+        url: delivery.target.as_ref().map(|target| display_url(&target.url)).unwrap_or_default(),
         traceparent: event.traceparent.as_ref().map(ToString::to_string),
     }
 }

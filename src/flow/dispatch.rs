@@ -43,11 +43,7 @@ impl Dispatcher {
         }
         let left = running.len();
         if left > 0 {
-            tracing::info!(
-                attempts = left,
-                grace_s = self.grace.as_secs(),
-                "finishing attempts in flight"
-            );
+            tracing::info!(attempts = left, grace_s = self.grace.as_secs(), "finishing attempts in flight");
         }
         let finished = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(self.grace, finished).await.is_err() {

@@ -19,20 +19,12 @@ const KNOWN_LIMIT: usize = 10_000;
 pub(super) enum Hook {
     /// There is none.
     Missing,
-    /// There is one.
+    /// There is one, and it is switched on.
     Set(Webhook, Arc<Target>),
+    /// There is one, and it is switched off: whatever else is in it may be unusable.
+    Off(Webhook),
     /// There is one, but it cannot be used; why, in words.
     Broken(String),
-}
-
-impl Hook {
-    /// The webhook, where there is one that can be read.
-    pub(super) fn webhook(&self) -> Option<&Webhook> {
-        match self {
-            Self::Set(webhook, _) => Some(webhook),
-            Self::Missing | Self::Broken(_) => None,
-        }
-    }
 }
 
 /// The webhooks this process knows.
@@ -50,30 +42,20 @@ struct Known {
 
 impl Hooks {
     pub(super) fn new(redis: Redis) -> Self {
-        Self {
-            redis,
-            known: Mutex::default(),
-        }
+        Self { redis, known: Mutex::default() }
     }
 
     /// The webhooks of `instances`, as they are stored now or were at the latest change.
     pub(super) async fn of(&self, instances: &[&str]) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
         let unknown: Vec<&str> = {
             let known = self.lock();
-            instances
-                .iter()
-                .copied()
-                .filter(|name| !known.hooks.contains_key(*name))
-                .collect()
+            instances.iter().copied().filter(|name| !known.hooks.contains_key(*name)).collect()
         };
         let (version, stored) = self.redis.webhooks(&unknown).await?;
         self.learn(version, &unknown, stored);
         let mut found = self.find(version, instances);
-        let forgotten: Vec<&str> = instances
-            .iter()
-            .copied()
-            .filter(|name| !found.contains_key(*name))
-            .collect();
+        let forgotten: Vec<&str> =
+            instances.iter().copied().filter(|name| !found.contains_key(*name)).collect();
         if !forgotten.is_empty() {
             let (version, stored) = self.redis.webhooks(&forgotten).await?;
             let read = hooks(&forgotten, stored);
@@ -102,9 +84,8 @@ impl Hooks {
         if known.version != version {
             return HashMap::new();
         }
-        let found = names
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), Arc::clone(known.hooks.get(*name)?))));
+        let found =
+            names.iter().filter_map(|name| Some(((*name).to_owned(), Arc::clone(known.hooks.get(*name)?))));
         found.collect()
     }
 
@@ -114,11 +95,7 @@ impl Hooks {
 }
 
 fn hooks(names: &[&str], stored: Vec<Option<Vec<u8>>>) -> Vec<(String, Arc<Hook>)> {
-    names
-        .iter()
-        .zip(stored)
-        .map(|(name, json)| ((*name).to_owned(), Arc::new(hook(name, json))))
-        .collect()
+    names.iter().zip(stored).map(|(name, json)| ((*name).to_owned(), Arc::new(hook(name, json)))).collect()
 }
 
 fn hook(instance: &str, json: Option<Vec<u8>>) -> Hook {
@@ -126,15 +103,15 @@ fn hook(instance: &str, json: Option<Vec<u8>>) -> Hook {
         return Hook::Missing;
     };
     // Names were checked when the webhook was set; here an unknown one only never matches.
-    let read = webhook::parse(&json, &CustomEvents::Any)
-        .and_then(|webhook| Ok((webhook::target(&webhook)?, webhook)));
+    let read = webhook::parse(&json, &CustomEvents::Any).and_then(|webhook| match webhook.enabled {
+        true => webhook::target(&webhook).map(|target| Hook::Set(webhook, Arc::new(target))),
+        false => Ok(Hook::Off(webhook)),
+    });
     match read {
-        Ok((target, webhook)) => Hook::Set(webhook, Arc::new(target)),
+        Ok(hook) => hook,
         Err(error) => {
             tracing::error!(instance, %error, "the stored webhook cannot be used; set it anew");
-            Hook::Broken(format!(
-                "the stored webhook of instance {instance} cannot be used: {error}"
-            ))
+            Hook::Broken(format!("the stored webhook of instance {instance} cannot be used: {error}"))
         }
     }
 }

@@ -56,6 +56,8 @@ pub enum Work {
 pub struct Unreadable {
     /// The entry; it has this one settlement.
     pub receipt: Arc<Receipt>,
+    /// The hash that it, an entry of the ready stream, belongs to.
+    pub key: Option<EventKey>,
     /// The event's id: the producer's where it is one, else the entry's.
     pub id: String,
     /// [`DeadReason::Unreadable`] or [`DeadReason::TooLarge`].

@@ -20,11 +20,7 @@ pub(super) struct Outage {
 impl Outage {
     /// No outage so far. `stage` is named in the logs.
     pub(super) fn new(stage: &'static str) -> Self {
-        Self {
-            stage,
-            failures: 0,
-            told: None,
-        }
+        Self { stage, failures: 0, told: None }
     }
 
     /// Notes a failure, logs it if it is a new one, and waits before the next try, at most until `stop`.

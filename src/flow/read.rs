@@ -122,12 +122,7 @@ mod tests {
 
     fn entry(bytes: usize) -> Taken {
         let payload = Some(vec![b' '; bytes].into());
-        Taken::New {
-            id: EntryId::new("1-0"),
-            payload,
-            event_id: None,
-            traceparent: None,
-        }
+        Taken::New { id: EntryId::new("1-0"), payload, event_id: None, traceparent: None }
     }
 
     #[test]

@@ -86,12 +86,7 @@ impl Recovery {
     }
 
     async fn take_over(&self, router: &Router, dead: &str, me: &Arc<str>) -> Result<(), StoreError> {
-        let request = TakeOver {
-            worker: me,
-            dead_after: DEAD_AFTER,
-            count: COUNT,
-            bytes: BYTES,
-        };
+        let request = TakeOver { worker: me, dead_after: DEAD_AFTER, count: COUNT, bytes: BYTES };
         let mut total = 0;
         loop {
             let taken = self.redis.take_over(dead, &request).await?;

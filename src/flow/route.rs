@@ -56,14 +56,7 @@ impl Router {
         dispatch: mpsc::Sender<Delivery>,
         settle: mpsc::Sender<Work>,
     ) -> Self {
-        Self {
-            hooks: Hooks::new(redis.clone()),
-            redis,
-            destinations,
-            max_event_bytes,
-            dispatch,
-            settle,
-        }
+        Self { hooks: Hooks::new(redis.clone()), redis, destinations, max_event_bytes, dispatch, settle }
     }
 
     /// How many deliveries the dispatcher would take without waiting.
@@ -103,52 +96,32 @@ impl Router {
         consumer: &Arc<str>,
         inherited: bool,
     ) -> Result<Vec<Step>, StoreError> {
-        let mut due = Vec::new();
-        for entry in taken {
-            if let Taken::Due {
-                key,
-                destination: Some(destination),
-                ..
-            } = entry
-            {
-                due.push((key.clone(), destination.clone()));
-            }
-        }
+        let due = taken.iter().filter_map(|entry| match entry {
+            Taken::Due { delivery, .. } => delivery.clone(),
+            Taken::New { .. } => None,
+        });
+        let due: Vec<_> = due.collect();
         let mut waiting = self.redis.waiting(&due).await?.into_iter();
         let mut settled = HashMap::new();
         let mut read = Vec::with_capacity(taken.len());
         for entry in taken {
             let entry = match entry {
-                Taken::New {
-                    id,
-                    payload,
-                    event_id,
-                    traceparent,
-                } => {
+                Taken::New { id, payload, event_id, traceparent } => {
                     if inherited && let Some(destinations) = self.redis.recorded(&key_of(id)).await? {
                         settled.insert(id.clone(), destinations);
                     }
                     self.read_new(id, payload.as_ref(), event_id.as_ref(), traceparent.as_ref())
                 }
-                Taken::Due { id, key, destination } => {
-                    let found = if destination.is_some() {
-                        waiting.next().flatten()
-                    } else {
-                        None
-                    };
-                    read_due(id, key, destination.as_ref(), found)
-                }
+                Taken::Due { id, delivery } => match delivery {
+                    Some((key, destination)) => read_due(id, key, destination, waiting.next().flatten()),
+                    None => unreadable_due(id, None, "the entry of the ready stream names no delivery"),
+                },
             };
             read.push(entry);
         }
         let instances: HashSet<&str> = read.iter().filter_map(Entry::instance).collect();
         let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>()).await?;
-        let make = Make {
-            destinations: &self.destinations,
-            hooks: &hooks,
-            settled: &settled,
-            consumer,
-        };
+        let make = Make { destinations: &self.destinations, hooks: &hooks, settled: &settled, consumer };
         Ok(read.into_iter().flat_map(|entry| make.steps(entry)).collect())
     }
 
@@ -160,9 +133,7 @@ impl Router {
         traceparent: Option<&Bytes>,
     ) -> Entry {
         let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).ok();
-        let given = event_id
-            .and_then(text)
-            .and_then(|text| EventId::parse(&text).ok());
+        let given = event_id.and_then(text).and_then(|text| EventId::parse(&text).ok());
         if event_id.is_some() && given.is_none() {
             tracing::warn!(entry = %id, "the field id is not 1 to 128 visible ASCII characters; the entry's id is used");
         }
@@ -170,15 +141,13 @@ impl Router {
         let unreadable = |reason, why: String| Entry::Unreadable {
             source: Source::Stream,
             id: id.clone(),
+            key: None,
             event_id: event_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             reason,
             why,
         };
         let (Some(payload), Some(event_id)) = (payload, event_id.clone()) else {
-            return unreadable(
-                DeadReason::Unreadable,
-                "the entry has no field `payload`".to_owned(),
-            );
+            return unreadable(DeadReason::Unreadable, "the entry has no field `payload`".to_owned());
         };
         if payload.len() > self.max_event_bytes {
             let (size, limit) = (payload.len(), self.max_event_bytes);
@@ -206,6 +175,7 @@ enum Entry {
     Unreadable {
         source: Source,
         id: EntryId,
+        key: Option<EventKey>,
         event_id: String,
         reason: DeadReason,
         why: String,
@@ -233,10 +203,7 @@ impl Entry {
     fn instance(&self) -> Option<&str> {
         match self {
             Self::New { event, .. } => event.envelope.instance().map(|instance| &**instance),
-            Self::Due {
-                destination: Destination::Instance(instance),
-                ..
-            } => Some(instance),
+            Self::Due { destination: Destination::Instance(instance), .. } => Some(instance),
             Self::Due { .. } | Self::Unreadable { .. } | Self::Lost { .. } => None,
         }
     }
@@ -247,28 +214,21 @@ fn key_of(id: &EntryId) -> EventKey {
     EventKey::new(id.as_str())
 }
 
-fn read_due(
-    id: &EntryId,
-    key: &EventKey,
-    destination: Option<&Destination>,
-    found: Option<Waiting>,
-) -> Entry {
-    let unreadable = |why: String| Entry::Unreadable {
+fn unreadable_due(id: &EntryId, key: Option<&EventKey>, why: &str) -> Entry {
+    Entry::Unreadable {
         source: Source::Ready,
         id: id.clone(),
+        key: key.cloned(),
         event_id: id.to_string(),
         reason: DeadReason::Unreadable,
-        why,
-    };
-    let Some(destination) = destination else {
-        return unreadable("the entry of the ready stream names no destination".to_owned());
-    };
+        why: why.to_owned(),
+    }
+}
+
+fn read_due(id: &EntryId, key: &EventKey, destination: &Destination, found: Option<Waiting>) -> Entry {
     let Some(waiting) = found else {
         tracing::warn!(entry = %id, event = %key, %destination, "a delivery is due whose event is gone; dropped");
-        return Entry::Lost {
-            id: id.clone(),
-            key: key.clone(),
-        };
+        return Entry::Lost { id: id.clone(), key: key.clone() };
     };
     let event_id = EventId::parse(&waiting.event_id).or_else(|_| EventId::parse(id.as_str()));
     match (Envelope::parse(waiting.payload), event_id) {
@@ -285,8 +245,8 @@ fn read_due(
             attempts: waiting.attempts,
             first_attempt_ms: waiting.first_attempt_ms,
         },
-        (Err(error), _) => unreadable(error.to_string()),
-        (_, Err(error)) => unreadable(error.to_string()),
+        (Err(error), _) => unreadable_due(id, Some(key), &error.to_string()),
+        (_, Err(error)) => unreadable_due(id, Some(key), &error.to_string()),
     }
 }
 
@@ -304,35 +264,15 @@ type Resolved = Result<Result<Arc<Target>, TransportError>, (DeadReason, String)
 impl Make<'_> {
     fn steps(&self, entry: Entry) -> Vec<Step> {
         match entry {
-            Entry::Unreadable {
-                source,
-                id,
-                event_id,
-                reason,
-                why,
-            } => {
+            Entry::Unreadable { source, id, key, event_id, reason, why } => {
                 let receipt = self.receipt(source, id, 1);
-                vec![Step::Settle(Work::Unreadable(Unreadable {
-                    receipt,
-                    id: event_id,
-                    reason,
-                    why,
-                }))]
+                vec![Step::Settle(Work::Unreadable(Unreadable { receipt, key, id: event_id, reason, why }))]
             }
             Entry::Lost { id, key } => {
-                vec![Step::Settle(Work::Idle(Idle::Settled(
-                    self.receipt(Source::Ready, id, 0),
-                    key,
-                )))]
+                vec![Step::Settle(Work::Idle(Idle::Settled(self.receipt(Source::Ready, id, 0), key)))]
             }
             Entry::New { id, event } => self.first(id, &event),
-            Entry::Due {
-                id,
-                event,
-                destination,
-                attempts,
-                first_attempt_ms,
-            } => {
+            Entry::Due { id, event, destination, attempts, first_attempt_ms } => {
                 let resolved = self.resolve(&destination);
                 let receipt = self.receipt(Source::Ready, id, 1);
                 let target = match &resolved {
@@ -340,14 +280,8 @@ impl Make<'_> {
                     Err((_, why)) => Err(TransportError::BadWebhook(why.clone())),
                 };
                 let attempt = if resolved.is_ok() { attempts + 1 } else { attempts };
-                let delivery = Box::new(Delivery {
-                    receipt,
-                    event,
-                    destination,
-                    target,
-                    attempt,
-                    first_attempt_ms,
-                });
+                let delivery =
+                    Box::new(Delivery { receipt, event, destination, target, attempt, first_attempt_ms });
                 vec![match resolved {
                     Ok(_) => Step::Attempt(delivery),
                     Err((reason, why)) => Step::Settle(Work::Buried(delivery, reason, why)),
@@ -408,7 +342,7 @@ impl Make<'_> {
                 targets.push((to, Ok(Arc::clone(target))));
             }
             Some(Hook::Broken(why)) => targets.push((to, Err(TransportError::BadWebhook(why.clone())))),
-            Some(Hook::Set(..) | Hook::Missing) | None => {}
+            Some(Hook::Set(..) | Hook::Off(_) | Hook::Missing) | None => {}
         }
         targets
     }
@@ -427,18 +361,11 @@ impl Make<'_> {
             },
             Destination::Instance(instance) => match self.hooks.get(&**instance).map(|hook| &**hook) {
                 Some(Hook::Broken(why)) => Ok(Err(TransportError::BadWebhook(why.clone()))),
-                Some(Hook::Set(webhook, target)) if webhook.enabled => Ok(Ok(Arc::clone(target))),
-                Some(hook)
-                    if hook
-                        .webhook()
-                        .is_some_and(|webhook| webhook.disabled_reason.is_some()) =>
-                {
-                    Err((
-                        DeadReason::Gone,
-                        "the receiver answered 410 to another delivery".to_owned(),
-                    ))
+                Some(Hook::Set(_, target)) => Ok(Ok(Arc::clone(target))),
+                Some(Hook::Off(webhook)) if webhook.disabled_reason.is_some() => {
+                    Err((DeadReason::Gone, "the receiver answered 410 to another delivery".to_owned()))
                 }
-                Some(Hook::Set(..)) => {
+                Some(Hook::Off(_)) => {
                     removed("the instance's webhook was disabled while the delivery waited")
                 }
                 Some(Hook::Missing) | None => {

@@ -48,10 +48,8 @@ impl Settler {
         let mut at_hand = Vec::with_capacity(BATCH);
         while work.recv_many(&mut at_hand, BATCH).await > 0 {
             let mut batch = Batch::default();
-            let mut failures: Vec<_> = at_hand
-                .iter()
-                .filter_map(|work| self.decide(work, &mut batch))
-                .collect();
+            let mut failures: Vec<_> =
+                at_hand.iter().filter_map(|work| self.decide(work, &mut batch)).collect();
             while let Err(error) = self.settle(&mut failures, &mut batch).await {
                 outage.wait(&error, &give_up).await;
                 if give_up.is_cancelled() {

@@ -93,10 +93,6 @@ impl Client {
             let wanted = KEPT_BYTES.saturating_sub(start.len()).min(chunk.len());
             start.extend_from_slice(&chunk[..wanted]);
         }
-        Ok(Reply {
-            status,
-            retry_after,
-            start: start.freeze(),
-        })
+        Ok(Reply { status, retry_after, start: start.freeze() })
     }
 }

@@ -13,10 +13,7 @@ pub(super) fn classify(error: reqwest::Error, connect_timeout: Duration) -> Tran
     if let Some(ResolveError(reason)) = cause(&error) {
         return TransportError::Dns(reason.clone());
     }
-    if let Some(tls) = cause::<rustls::Error>(&error)
-        .map(ToString::to_string)
-        .or_else(|| tls_in_io(&error))
-    {
+    if let Some(tls) = cause::<rustls::Error>(&error).map(ToString::to_string).or_else(|| tls_in_io(&error)) {
         return TransportError::Tls(tls);
     }
     if error.is_connect() && error.is_timeout() {
@@ -64,12 +61,16 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// A TLS error that travels inside an I/O error, whose `source` skips it.
+/// A TLS error that travels inside an I/O error, whose `source` skips it; the client wraps one in another.
 fn tls_in_io(error: &(dyn Error + 'static)) -> Option<String> {
-    chain(error)
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .find_map(|error| error.get_ref()?.downcast_ref::<rustls::Error>())
-        .map(ToString::to_string)
+    fn tls(error: &io::Error) -> Option<&rustls::Error> {
+        let inner = error.get_ref()?;
+        match inner.downcast_ref() {
+            Some(nested) => tls(nested),
+            None => inner.downcast_ref(),
+        }
+    }
+    chain(error).filter_map(|error| error.downcast_ref().and_then(tls)).map(ToString::to_string).next()
 }
 
 /// The innermost cause, in its own words: the layers above only repeat that something failed.

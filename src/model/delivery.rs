@@ -34,11 +34,7 @@ impl EntryId {
 
     /// When Redis took the entry, Unix milliseconds by its clock (what the producer chose, with an explicit id).
     pub fn ms(&self) -> u64 {
-        self.0
-            .split('-')
-            .next()
-            .and_then(|ms| ms.parse().ok())
-            .unwrap_or(0)
+        self.0.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -67,15 +63,7 @@ impl Receipt {
     /// A receipt for an entry with `fan_out` deliveries, read under the name `consumer`.
     pub fn new(source: Source, id: EntryId, consumer: Arc<str>, fan_out: usize) -> Self {
         let open = AtomicUsize::new(fan_out);
-        Self {
-            source,
-            id,
-            consumer,
-            fan_out,
-            open,
-            recorded: false.into(),
-            forfeited: false.into(),
-        }
+        Self { source, id, consumer, fan_out, open, recorded: false.into(), forfeited: false.into() }
     }
 
     /// Whether this delivery is all the entry is held for, so that settling it may acknowledge the entry.
@@ -196,13 +184,10 @@ impl FromStr for DeadReason {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or_else(|| {
-                let all: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
-                format!("'{text}' is not a reason; write one of {}", all.join(", "))
-            })
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
+            format!("'{text}' is not a reason; write one of {}", all.join(", "))
+        })
     }
 }
 

@@ -85,16 +85,7 @@ impl Envelope {
         };
         let insert_at = data.as_ref().unwrap_or(&event).end;
         let name = EventName::parse(&name)?;
-        Ok(Self {
-            payload,
-            name,
-            event,
-            instance,
-            data,
-            server_url,
-            destinations,
-            insert_at,
-        })
+        Ok(Self { payload, name, event, instance, data, server_url, destinations, insert_at })
     }
 
     /// The event's canonical name.
@@ -137,11 +128,7 @@ impl Envelope {
         if self.destinations.is_empty() {
             edits.push((self.insert_at..self.insert_at, [",\"destination\":", destination]));
         }
-        edits.extend(
-            self.destinations
-                .iter()
-                .map(|place| (place.clone(), ["", destination])),
-        );
+        edits.extend(self.destinations.iter().map(|place| (place.clone(), ["", destination])));
         edits.sort_by_key(|(place, _)| place.start);
 
         let added: usize = edits.iter().map(|(_, [a, b])| a.len() + b.len()).sum();
@@ -285,18 +272,8 @@ mod tests {
         assert_eq!(envelope.written_name(), "messages.upsert");
         assert_eq!(envelope.instance().map(|i| &**i), Some("sales"));
         assert_eq!(&envelope.payload()[envelope.data().unwrap().clone()], b"[1]");
-        assert!(
-            parse(r#"{"event":"x","instance":null}"#)
-                .unwrap()
-                .instance()
-                .is_none()
-        );
-        assert!(
-            parse(r#"{"event":"x","instance":""}"#)
-                .unwrap()
-                .instance()
-                .is_none()
-        );
+        assert!(parse(r#"{"event":"x","instance":null}"#).unwrap().instance().is_none());
+        assert!(parse(r#"{"event":"x","instance":""}"#).unwrap().instance().is_none());
     }
 
     #[test]
@@ -311,10 +288,7 @@ mod tests {
             body(r#"{"destination":"old","event":"x","destination":{"a":1}}"#),
             r#"{"destination":"http://h/","event":"x","destination":"http://h/"}"#
         );
-        assert_eq!(
-            body(r#"{"event":"x"}"#),
-            r#"{"event":"x","destination":"http://h/"}"#
-        );
+        assert_eq!(body(r#"{"event":"x"}"#), r#"{"event":"x","destination":"http://h/"}"#);
         assert_eq!(
             body(r#"{"e\u0076ent":"x","d\u0061ta":1}"#),
             r#"{"e\u0076ent":"x","d\u0061ta":1,"destination":"http://h/"}"#
@@ -323,40 +297,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_an_envelope() {
-        for json in [
-            "",
-            "nope",
-            "[]",
-            "5",
-            "\"event\"",
-            "null",
-            "{\"event\":\"x\"",
-            "{\"event\":\"x\"} x",
-        ] {
-            assert!(
-                matches!(parse(json), Err(EnvelopeError::NotAnObject(_))),
-                "{json}"
-            );
+        for json in ["", "nope", "[]", "5", "\"event\"", "null", "{\"event\":\"x\"", "{\"event\":\"x\"} x"] {
+            assert!(matches!(parse(json), Err(EnvelopeError::NotAnObject(_))), "{json}");
         }
         assert_eq!(parse("{}").unwrap_err(), EnvelopeError::NoEvent);
         for json in [r#"{"event":5}"#, r#"{"event":""}"#, r#"{"event":null}"#] {
             assert_eq!(parse(json).unwrap_err(), EnvelopeError::BadEvent, "{json}");
         }
-        assert_eq!(
-            parse(r#"{"event":"x","instance":5}"#).unwrap_err(),
-            EnvelopeError::BadInstance
-        );
+        assert_eq!(parse(r#"{"event":"x","instance":5}"#).unwrap_err(), EnvelopeError::BadInstance);
         assert!(Envelope::parse(Bytes::from_static(b"{\"event\":\"\xff\"}")).is_err());
         assert!(Envelope::parse(Bytes::from_static(b"{\"event\":\"x\",\"data\":\"\xff\"}")).is_err());
     }
 
     #[test]
     fn deep_nesting_and_lone_surrogates_are_carried_through() {
-        let deep = format!(
-            r#"{{"event":"x","data":{}{}}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
+        let deep = format!(r#"{{"event":"x","data":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(parse(&deep).is_ok());
         assert!(parse(r#"{"event":"x","data":"\ud800","\udfff":1}"#).is_ok());
     }

@@ -65,13 +65,7 @@ impl EventName {
         }
         let canonical: String = written
             .chars()
-            .map(|c| {
-                if c == '.' || c == '-' {
-                    '_'
-                } else {
-                    c.to_ascii_uppercase()
-                }
-            })
+            .map(|c| if c == '.' || c == '-' { '_' } else { c.to_ascii_uppercase() })
             .collect();
         Ok(Self(match canonical.as_str() {
             "GROUP_UPDATE" => "GROUPS_UPDATE".into(),
@@ -179,12 +173,7 @@ mod tests {
 
     #[test]
     fn the_three_spellings_are_one_event() {
-        for written in [
-            "messages.upsert",
-            "MESSAGES_UPSERT",
-            "messages-upsert",
-            "Messages.Upsert",
-        ] {
+        for written in ["messages.upsert", "MESSAGES_UPSERT", "messages-upsert", "Messages.Upsert"] {
             assert_eq!(EventName::parse(written).unwrap().as_str(), "MESSAGES_UPSERT");
         }
         assert_eq!(
@@ -195,10 +184,7 @@ mod tests {
 
     #[test]
     fn old_names_are_joined() {
-        assert_eq!(
-            EventName::parse("group.update").unwrap().as_str(),
-            "GROUPS_UPDATE"
-        );
+        assert_eq!(EventName::parse("group.update").unwrap().as_str(), "GROUPS_UPDATE");
         assert_eq!(EventName::parse("new.jwt").unwrap().as_str(), "NEW_TOKEN");
         assert_eq!(EventName::parse("NEW_JWT_TOKEN").unwrap().as_str(), "NEW_TOKEN");
     }

@@ -45,10 +45,7 @@ mod tests {
 
     #[test]
     fn a_shown_url_holds_no_secret() {
-        assert_eq!(
-            display_url("https://u:p@h.example:8/a@b?token=1#x"),
-            "https://h.example:8/a@b"
-        );
+        assert_eq!(display_url("https://u:p@h.example:8/a@b?token=1#x"), "https://h.example:8/a@b");
         assert_eq!(display_url("https://h/a"), "https://h/a");
         assert_eq!(display_url("https://u:p@h"), "https://h");
         assert_eq!(display_url("redis://:p@w@h/0"), "redis://h/0");

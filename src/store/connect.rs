@@ -78,6 +78,26 @@ impl Redis {
         &self.inner.keys
     }
 
+    /// Whether the server answers.
+    pub async fn is_up(&self) -> bool {
+        self.query::<String>(&redis::cmd("PING")).await.is_ok()
+    }
+
+    /// The directory in which the server keeps its data.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or does not tell.
+    pub async fn data_dir(&self) -> Result<String, StoreError> {
+        let (_, dir): (String, String) = self.query(redis::cmd("CONFIG").arg("GET").arg("dir")).await?;
+        Ok(dir)
+    }
+
+    /// Asks the server to write what it has and to end. For `posthaste dev`, whose server it is.
+    pub async fn shut_down(&self) {
+        // It ends without an answer.
+        let _: Result<(), _> = self.query(redis::cmd("SHUTDOWN").arg("NOSAVE")).await;
+    }
+
     /// A connection of one's own, for commands that block for up to `response_timeout`.
     ///
     /// # Errors
@@ -87,11 +107,7 @@ impl Redis {
         response_timeout: Duration,
     ) -> Result<MultiplexedConnection, StoreError> {
         let config = config(response_timeout);
-        Ok(self
-            .inner
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?)
+        Ok(self.inner.client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
     /// Runs one command on the shared connection.
@@ -154,9 +170,7 @@ impl Redis {
 
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redis")
-            .field("stream", &self.keys().stream())
-            .finish_non_exhaustive()
+        f.debug_struct("Redis").field("stream", &self.keys().stream()).finish_non_exhaustive()
     }
 }
 

@@ -75,6 +75,8 @@ pub struct DeadSource {
     pub letter: DeadLetter,
     /// The payload's size in bytes.
     pub payload_bytes: usize,
+    /// Whether there is a payload; else the entry it was made of is kept in its place.
+    pub has_payload: bool,
 }
 
 /// Which dead letters; an empty filter means all.
@@ -97,13 +99,9 @@ pub struct DeadFilter {
 impl DeadFilter {
     fn matches(&self, letter: &DeadLetter) -> bool {
         let same = |wanted: &Option<String>, found: Option<&str>| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| Some(wanted.as_str()) == found)
+            wanted.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == found)
         };
-        self.destination
-            .as_ref()
-            .is_none_or(|wanted| letter.destination.as_ref() == Some(wanted))
+        self.destination.as_ref().is_none_or(|wanted| letter.destination.as_ref() == Some(wanted))
             && same(&self.instance, letter.instance.as_deref())
             && same(&self.event, Some(&letter.event))
             && self.reason.is_none_or(|wanted| wanted == letter.reason)
@@ -113,8 +111,7 @@ impl DeadFilter {
     fn span(&self) -> (String, String) {
         (
             self.since_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
-            self.until_ms
-                .map_or_else(|| "+".to_owned(), |ms| format!("({ms}-0")),
+            self.until_ms.map_or_else(|| "+".to_owned(), |ms| format!("({ms}-0")),
         )
     }
 }
@@ -135,33 +132,18 @@ impl Redis {
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless.
     pub async fn bury(&self, record: &DeadRecord<'_>) -> Result<Ownership, StoreError> {
-        let DeadRecord {
-            receipt,
-            key,
-            letter,
-            error,
-        } = record;
+        let DeadRecord { receipt, key, letter, error } = record;
         let keys = self.keys();
         let no_event = EventKey::new("-");
         let error_key = EventKey::new(error.map_or("-", |error| error.id));
         let mut dead = script::DEAD.key(self.key_of(receipt.source));
-        dead.key(keys.event(key.unwrap_or(&no_event)))
-            .key(keys.dead())
-            .key(keys.ready());
+        dead.key(keys.event(key.unwrap_or(&no_event))).key(keys.dead()).key(keys.ready());
         dead.key(keys.event(&error_key));
         dead.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
-        dead.arg(u8::from(receipt.is_sole()))
-            .arg(u8::from(receipt.source == Source::Ready));
-        dead.arg(
-            letter
-                .destination
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-        );
+        dead.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
+        dead.arg(letter.destination.as_ref().map(ToString::to_string).unwrap_or_default());
         dead.arg(error.map_or(&b""[..], |error| error.body));
-        dead.arg(error.map_or("", |error| error.id))
-            .arg(error_key.as_str());
+        dead.arg(error.map_or("", |error| error.id)).arg(error_key.as_str());
         for (field, value) in fields(letter) {
             dead.arg(field).arg(&value[..]);
         }
@@ -186,10 +168,7 @@ impl Redis {
             let whole = page.len() == PAGE;
             for letter in page {
                 if letters.len() == limit {
-                    return Ok(DeadPage {
-                        letters,
-                        next: Some(letter.id),
-                    });
+                    return Ok(DeadPage { letters, next: Some(letter.id) });
                 }
                 from = format!("({}", letter.id);
                 if filter.matches(&letter.letter) {
@@ -227,10 +206,7 @@ impl Redis {
         let mut page = script::DEAD_PAGE.key(self.keys().dead());
         page.arg(order).arg(from).arg(to).arg(PAGE);
         let entries: Vec<(String, Vec<Bytes>)> = self.script(&page).await?;
-        Ok(entries
-            .into_iter()
-            .map(|(id, fields)| stored(&id, fields).0)
-            .collect())
+        Ok(entries.into_iter().map(|(id, fields)| stored(&id, fields).0).collect())
     }
 
     /// One dead letter with its payload, or the entry as netstrings where it had none.
@@ -299,18 +275,12 @@ impl Redis {
         let dead = self.keys().dead();
         let mut dropped = 0;
         if let Some(max_len) = max_len {
-            dropped += self
-                .query::<usize>(cmd("XTRIM").arg(&dead).arg("MAXLEN").arg(max_len))
-                .await?;
+            dropped += self.query::<usize>(cmd("XTRIM").arg(&dead).arg("MAXLEN").arg(max_len)).await?;
         }
         if let Some(max_age) = max_age {
-            let oldest = self
-                .time_ms()
-                .await?
-                .saturating_sub(u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX));
-            dropped += self
-                .query::<usize>(cmd("XTRIM").arg(&dead).arg("MINID").arg(oldest))
-                .await?;
+            let oldest =
+                self.time_ms().await?.saturating_sub(u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX));
+            dropped += self.query::<usize>(cmd("XTRIM").arg(&dead).arg("MINID").arg(oldest)).await?;
         }
         Ok(dropped)
     }
@@ -331,20 +301,13 @@ pub enum Replayed {
 fn fields(letter: &DeadLetter) -> Vec<(&'static str, Bytes)> {
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let number = |number: Option<u64>| number.map(|number| Bytes::from(number.to_string()));
-    let destination = letter
-        .destination
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let destination = letter.destination.as_ref().map(ToString::to_string).unwrap_or_default();
     let optional = [
         ("instance", letter.instance.as_deref().map(text)),
         ("first_attempt_ms", number(letter.first_attempt_ms)),
         ("last_attempt_ms", number(letter.last_attempt_ms)),
         ("status", number(letter.status.map(u64::from))),
-        (
-            "reply",
-            Some(letter.reply.clone()).filter(|reply| !reply.is_empty()),
-        ),
+        ("reply", Some(letter.reply.clone()).filter(|reply| !reply.is_empty())),
         ("url", Some(text(&letter.url)).filter(|url| !url.is_empty())),
         ("traceparent", letter.traceparent.as_deref().map(text)),
     ];
@@ -356,11 +319,7 @@ fn fields(letter: &DeadLetter) -> Vec<(&'static str, Bytes)> {
         ("attempts", Bytes::from(letter.attempts.to_string())),
         ("error", text(&letter.error)),
     ];
-    fields.extend(
-        optional
-            .into_iter()
-            .filter_map(|(field, value)| Some((field, value?))),
-    );
+    fields.extend(optional.into_iter().filter_map(|(field, value)| Some((field, value?))));
     fields
 }
 
@@ -371,27 +330,17 @@ fn stored(id: &str, fields: Vec<Bytes>) -> (DeadSource, Bytes) {
     while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
         map.insert(field, value);
     }
-    let text = |field: &str| {
-        map.get(field.as_bytes())
-            .map(|value| String::from_utf8_lossy(value).into_owned())
-    };
+    let text =
+        |field: &str| map.get(field.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned());
     let number = |field: &str| text(field).and_then(|number| number.parse::<u64>().ok());
-    let body = map
-        .get(&b"payload"[..])
-        .or_else(|| map.get(&b"entry"[..]))
-        .cloned()
-        .unwrap_or_default();
+    let body = map.get(&b"payload"[..]).or_else(|| map.get(&b"entry"[..])).cloned().unwrap_or_default();
     let letter = DeadLetter {
         event_id: text("id").unwrap_or_default(),
         destination: text("destination").and_then(|text| text.parse().ok()),
         event: text("event").unwrap_or_default(),
         instance: text("instance"),
-        reason: text("reason")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(DeadReason::Unreadable),
-        attempts: number("attempts")
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(0),
+        reason: text("reason").and_then(|text| text.parse().ok()).unwrap_or(DeadReason::Unreadable),
+        attempts: number("attempts").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         first_attempt_ms: number("first_attempt_ms"),
         last_attempt_ms: number("last_attempt_ms"),
         status: number("status").and_then(|n| u16::try_from(n).ok()),
@@ -402,12 +351,6 @@ fn stored(id: &str, fields: Vec<Bytes>) -> (DeadSource, Bytes) {
     };
     let payload_bytes =
         number("payload_bytes").map_or(body.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
-    (
-        DeadSource {
-            id: EntryId::new(id),
-            letter,
-            payload_bytes,
-        },
-        body,
-    )
+    let has_payload = map.contains_key(&b"payload"[..]) || map.contains_key(&b"payload_bytes"[..]);
+    (DeadSource { id: EntryId::new(id), letter, payload_bytes, has_payload }, body)
 }

@@ -50,28 +50,15 @@ impl Redis {
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless.
     pub async fn reschedule(&self, failed: &Rescheduled<'_>) -> Result<Ownership, StoreError> {
-        let Rescheduled {
-            delivery,
-            first_attempt_ms,
-            delay,
-            outcome,
-        } = failed;
+        let Rescheduled { delivery, first_attempt_ms, delay, outcome } = failed;
         let (receipt, event) = (&delivery.receipt, &delivery.event);
         let keys = self.keys();
         let mut retry = script::RETRY.key(self.key_of(receipt.source));
         retry.key(keys.event(&event.key)).key(keys.retry());
         retry.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
-        retry
-            .arg(u8::from(receipt.is_sole()))
-            .arg(u8::from(receipt.source == Source::Ready));
-        retry
-            .arg(event.key.as_str())
-            .arg(delivery.destination.to_string());
-        retry
-            .arg(delivery.attempt)
-            .arg(first_attempt_ms)
-            .arg(millis(*delay))
-            .arg(*outcome);
+        retry.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
+        retry.arg(event.key.as_str()).arg(delivery.destination.to_string());
+        retry.arg(delivery.attempt).arg(first_attempt_ms).arg(millis(*delay)).arg(*outcome);
         retry.arg(event.id.as_str()).arg(event.pushed_ms);
         retry.arg(event.traceparent.as_deref().unwrap_or(""));
         Ok(Ownership::of(self.script(&retry).await?))
@@ -85,10 +72,7 @@ impl Redis {
         let mut promote = script::PROMOTE.key(self.keys().retry());
         promote.key(self.keys().ready()).arg(limit);
         let (moved, next): (usize, i64) = self.script(&promote).await?;
-        Ok(Promoted {
-            moved,
-            next: u64::try_from(next).ok().map(Duration::from_millis),
-        })
+        Ok(Promoted { moved, next: u64::try_from(next).ok().map(Duration::from_millis) })
     }
 }
 

@@ -35,20 +35,14 @@ impl StoreError {
     /// Whether the connection it happened on must not be used again.
     pub(crate) fn spoils_connection(&self) -> bool {
         self.kind == ErrorKind::Unreachable
-            || matches!(
-                self.source.kind(),
-                redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
-            )
+            || matches!(self.source.kind(), redis::ErrorKind::Server(ServerErrorKind::ReadOnly))
             || self.source.is_unrecoverable_error()
     }
 }
 
 impl From<RedisError> for StoreError {
     fn from(source: RedisError) -> Self {
-        Self {
-            kind: kind_of(&source),
-            source,
-        }
+        Self { kind: kind_of(&source), source }
     }
 }
 

@@ -34,10 +34,8 @@ pub enum Taken {
     Due {
         /// Its id.
         id: EntryId,
-        /// The event's hash.
-        key: EventKey,
-        /// Where the delivery goes; none when it cannot be read.
-        destination: Option<Destination>,
+        /// The event's hash, and where the delivery goes; none when they cannot be read.
+        delivery: Option<(EventKey, Destination)>,
     },
 }
 
@@ -109,12 +107,7 @@ pub struct Reader {
 impl Reader {
     /// A reader under the name `consumer` that waits up to `block` for entries.
     pub fn new(redis: Redis, consumer: Arc<str>, block: Duration) -> Self {
-        Self {
-            redis,
-            consumer,
-            block,
-            connection: None,
-        }
+        Self { redis, consumer, block, connection: None }
     }
 
     /// Takes up to `count` new entries of each stream into this consumer's pending list; none after `block`.
@@ -128,18 +121,9 @@ impl Reader {
         };
         let keys = self.redis.keys();
         let mut read = cmd("XREADGROUP");
-        read.arg("GROUP")
-            .arg(GROUP)
-            .arg(&*self.consumer)
-            .arg("COUNT")
-            .arg(count);
-        read.arg("BLOCK")
-            .arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
-        read.arg("STREAMS")
-            .arg(keys.ready())
-            .arg(keys.stream())
-            .arg(">")
-            .arg(">");
+        read.arg("GROUP").arg(GROUP).arg(&*self.consumer).arg("COUNT").arg(count);
+        read.arg("BLOCK").arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
+        read.arg("STREAMS").arg(keys.ready()).arg(keys.stream()).arg(">").arg(">");
         let reply: Value = read.query_async(&mut connection).await?;
         // Kept only after a success: an error may have left a reply on its way.
         self.connection = Some(connection);
@@ -155,12 +139,7 @@ impl Redis {
     pub async fn create_group(&self) -> Result<(), StoreError> {
         for stream in [self.keys().stream().to_owned(), self.keys().ready()] {
             let mut create = cmd("XGROUP");
-            create
-                .arg("CREATE")
-                .arg(stream)
-                .arg(GROUP)
-                .arg("0")
-                .arg("MKSTREAM");
+            create.arg("CREATE").arg(stream).arg(GROUP).arg("0").arg("MKSTREAM");
             match self.query::<()>(&create).await {
                 Err(error) if error.to_string().contains("BUSYGROUP") => {}
                 other => other?,
@@ -200,9 +179,7 @@ impl Redis {
             return Ok(None);
         }
         let settled = fields.iter().filter_map(|field| {
-            let name = field
-                .strip_prefix("attempts:")
-                .or_else(|| field.strip_prefix("done:"))?;
+            let name = field.strip_prefix("attempts:").or_else(|| field.strip_prefix("done:"))?;
             name.parse().ok()
         });
         Ok(Some(settled.collect()))
@@ -219,10 +196,7 @@ impl Redis {
         let keys = self.keys();
         let mut ack = script::ACK.key(keys.stream());
         ack.key(keys.attempts()).key(keys.counters());
-        ack.arg(GROUP)
-            .arg(ATTEMPT_BATCHES)
-            .arg(&batch.attempts)
-            .arg(batch.counts.len());
+        ack.arg(GROUP).arg(ATTEMPT_BATCHES).arg(&batch.attempts).arg(batch.counts.len());
         for (counter, by) in &batch.counts {
             ack.arg(counter.as_str()).arg(by);
         }
@@ -273,11 +247,7 @@ fn streams(reply: Value, keys: &Keys) -> Vec<Taken> {
         let Some([Value::BulkString(name), Value::Array(entries)]) = array(stream) else {
             continue;
         };
-        let source = if name == keys.stream().as_bytes() {
-            Source::Stream
-        } else {
-            Source::Ready
-        };
+        let source = if name == keys.stream().as_bytes() { Source::Stream } else { Source::Ready };
         for entry in entries {
             if let Some([Value::BulkString(id), fields]) = array(entry) {
                 taken.extend(read_entry(source, &id, fields));
@@ -311,18 +281,20 @@ pub(super) fn read_entry(source: Source, id: &[u8], fields: Value) -> Option<Tak
         *place = Some(Bytes::from(value));
     }
     Some(match source {
-        Source::Stream => Taken::New {
-            id,
-            payload,
-            event_id,
-            traceparent,
-        },
-        Source::Ready => Taken::Due {
-            id,
-            key: EventKey::new(&event.as_deref().map(String::from_utf8_lossy).unwrap_or_default()),
-            destination: destination.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()),
-        },
+        Source::Stream => Taken::New { id, payload, event_id, traceparent },
+        Source::Ready => Taken::Due { id, delivery: due(event, destination) },
     })
+}
+
+fn due(event: Option<Bytes>, destination: Option<Bytes>) -> Option<(EventKey, Destination)> {
+    let (event, destination) = (event?, destination?);
+    let event = std::str::from_utf8(&event).ok()?;
+    // No key that was ever given to an event is of this form.
+    if event.is_empty() || event.contains(' ') {
+        return None;
+    }
+    let destination = std::str::from_utf8(&destination).ok()?.parse().ok()?;
+    Some((EventKey::new(event), destination))
 }
 
 fn waiting(hash: Vec<Value>) -> Option<Waiting> {
@@ -335,10 +307,7 @@ fn waiting(hash: Vec<Value>) -> Option<Waiting> {
         event_id: redis::from_redis_value(event_id).ok()?,
         pushed_ms: redis::from_redis_value(pushed).unwrap_or(0),
         traceparent: redis::from_redis_value(traceparent).ok().flatten(),
-        attempts: redis::from_redis_value::<Option<u32>>(attempts)
-            .ok()
-            .flatten()
-            .unwrap_or(0),
+        attempts: redis::from_redis_value::<Option<u32>>(attempts).ok().flatten().unwrap_or(0),
         first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
     })
 }

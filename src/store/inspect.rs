@@ -124,40 +124,16 @@ impl Redis {
         let now_ms = self.time_ms().await?;
         let mut pipeline = redis::pipe();
         pipeline.cmd("ZCARD").arg(keys.retry());
-        pipeline
-            .cmd("ZRANGE")
-            .arg(keys.retry())
-            .arg(0)
-            .arg(0)
-            .arg("WITHSCORES");
+        pipeline.cmd("ZRANGE").arg(keys.retry()).arg(0).arg(0).arg("WITHSCORES");
         pipeline.cmd("XLEN").arg(keys.dead());
         pipeline.cmd("HLEN").arg(keys.webhooks());
-        pipeline
-            .cmd("ZRANGE")
-            .arg(keys.workers())
-            .arg(0)
-            .arg(-1)
-            .arg("WITHSCORES");
+        pipeline.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
         pipeline.cmd("HGETALL").arg(keys.counters());
-        type Replies = (
-            u64,
-            Vec<(Value, f64)>,
-            u64,
-            u64,
-            Vec<(String, f64)>,
-            HashMap<String, u64>,
-        );
+        type Replies = (u64, Vec<(Value, f64)>, u64, u64, Vec<(String, f64)>, HashMap<String, u64>);
         let (waiting, next, dead, webhooks, workers, totals): Replies = self.pipe(&pipeline).await?;
-        let ends = (
-            self.end_of(&keys.dead(), "XRANGE").await?,
-            self.end_of(&keys.dead(), "XREVRANGE").await?,
-        );
-        let total = |counter: Counter| {
-            (
-                counter.as_str(),
-                totals.get(counter.as_str()).copied().unwrap_or(0),
-            )
-        };
+        let ends =
+            (self.end_of(&keys.dead(), "XRANGE").await?, self.end_of(&keys.dead(), "XREVRANGE").await?);
+        let total = |counter: Counter| (counter.as_str(), totals.get(counter.as_str()).copied().unwrap_or(0));
         Ok(Summary {
             stream: self.stream_facts(keys.stream()).await?,
             ready: self.stream_facts(&keys.ready()).await?,
@@ -166,10 +142,7 @@ impl Redis {
             dead,
             dead_span_ms: ends.0.zip(ends.1),
             webhooks,
-            workers: workers
-                .into_iter()
-                .map(|(name, at)| (name, now_ms.saturating_sub(at as u64)))
-                .collect(),
+            workers: workers.into_iter().map(|(name, at)| (name, now_ms.saturating_sub(at as u64))).collect(),
             counters: Counter::ALL.into_iter().map(total).collect(),
             now_ms,
         })
@@ -183,11 +156,7 @@ impl Redis {
             Some(Value::Int(pending)) => u64::try_from(pending).unwrap_or(0),
             _ => 0,
         };
-        Ok(StreamFacts {
-            length,
-            in_flight,
-            oldest_ms: self.end_of(stream, "XRANGE").await?,
-        })
+        Ok(StreamFacts { length, in_flight, oldest_ms: self.end_of(stream, "XRANGE").await? })
     }
 
     /// When the first entry of a stream in the order of `range` was written, Unix ms.
@@ -212,11 +181,7 @@ impl Redis {
     pub async fn waiting_deliveries(&self, count: usize) -> Result<Vec<WaitingDelivery>, StoreError> {
         let keys = self.keys();
         let mut range = cmd("ZRANGE");
-        range
-            .arg(keys.retry())
-            .arg(0)
-            .arg(count.saturating_sub(1))
-            .arg("WITHSCORES");
+        range.arg(keys.retry()).arg(0).arg(count.saturating_sub(1)).arg("WITHSCORES");
         let found: Vec<(String, f64)> = self.query(&range).await?;
         let mut pipeline = redis::pipe();
         let split: Vec<(&str, &str, u64)> = found
@@ -224,13 +189,8 @@ impl Redis {
             .filter_map(|(member, due)| member.split_once(' ').map(|(key, to)| (key, to, *due as u64)))
             .collect();
         for (key, destination, _) in &split {
-            pipeline
-                .cmd("HMGET")
-                .arg(keys.event(&crate::model::EventKey::new(key)))
-                .arg("id");
-            pipeline
-                .arg(format!("attempts:{destination}"))
-                .arg(format!("last:{destination}"));
+            pipeline.cmd("HMGET").arg(keys.event(&crate::model::EventKey::new(key))).arg("id");
+            pipeline.arg(format!("attempts:{destination}")).arg(format!("last:{destination}"));
         }
         if split.is_empty() {
             return Ok(Vec::new());
@@ -253,12 +213,7 @@ impl Redis {
     /// When Redis does not answer.
     pub async fn recent_attempts(&self, batches: usize) -> Result<Vec<AttemptLine>, StoreError> {
         let mut range = cmd("XREVRANGE");
-        range
-            .arg(self.keys().attempts())
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(batches);
+        range.arg(self.keys().attempts()).arg("+").arg("-").arg("COUNT").arg(batches);
         let entries: Vec<(String, HashMap<String, String>)> = self.query(&range).await?;
         let lines = entries.iter().filter_map(|(_, fields)| fields.get("batch"));
         Ok(lines
@@ -273,10 +228,7 @@ impl Redis {
     /// When Redis does not answer.
     pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
         let info: String = self.query(&cmd("INFO")).await?;
-        let info: HashMap<&str, &str> = info
-            .lines()
-            .filter_map(|line| line.trim().split_once(':'))
-            .collect();
+        let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
         let text = |field: &str| info.get(field).map(|value| (*value).to_owned());
         let number = |field: &str| info.get(field).and_then(|value| value.parse().ok());
         let mut facts = ServerFacts {

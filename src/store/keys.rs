@@ -12,10 +12,7 @@ pub struct Keys {
 impl Keys {
     /// The keys of the producers' stream `stream`, which holds no braces.
     pub fn new(stream: &str) -> Self {
-        Self {
-            stream: stream.to_owned(),
-            prefix: format!("{{{stream}}}:"),
-        }
+        Self { stream: stream.to_owned(), prefix: format!("{{{stream}}}:") }
     }
 
     /// The producers' stream.

@@ -50,11 +50,7 @@ impl Published {
     pub fn new(payload: impl Into<Bytes>) -> Result<Self, PublishError> {
         let payload = payload.into();
         Envelope::parse(payload.clone())?;
-        Ok(Self {
-            payload,
-            id: None,
-            traceparent: None,
-        })
+        Ok(Self { payload, id: None, traceparent: None })
     }
 
     /// Gives the event an id of the producer's choice, 1–128 visible ASCII characters.
@@ -81,13 +77,8 @@ impl Publisher {
     /// # Errors
     /// When the URL is not one.
     pub fn connect(url: &str, stream: &str) -> Result<Self, StoreError> {
-        let settings = RedisSettings {
-            url: Secret::new(url),
-            stream: stream.to_owned(),
-        };
-        Ok(Self {
-            redis: Redis::open(&settings)?,
-        })
+        let settings = RedisSettings { url: Secret::new(url), stream: stream.to_owned() };
+        Ok(Self { redis: Redis::open(&settings)? })
     }
 
     /// A producer on connections that exist.
@@ -115,10 +106,7 @@ impl Publisher {
         let mut pipeline = redis::pipe();
         for event in events {
             let mut add = cmd("XADD");
-            add.arg(self.redis.keys().stream())
-                .arg("*")
-                .arg("payload")
-                .arg(&event.payload[..]);
+            add.arg(self.redis.keys().stream()).arg("*").arg("payload").arg(&event.payload[..]);
             if let Some(id) = &event.id {
                 add.arg("id").arg(id.as_str());
             }

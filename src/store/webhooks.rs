@@ -38,8 +38,7 @@ impl Redis {
     /// # Errors
     /// When Redis does not answer.
     pub async fn webhook(&self, instance: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.query(cmd("HGET").arg(self.keys().webhooks()).arg(instance))
-            .await
+        self.query(cmd("HGET").arg(self.keys().webhooks()).arg(instance)).await
     }
 
     /// Stores the webhook of an instance: it applies to every event pushed from now on.
@@ -49,12 +48,7 @@ impl Redis {
     pub async fn set_webhook(&self, instance: &str, json: &str) -> Result<(), StoreError> {
         let mut multi = redis::pipe();
         multi.atomic();
-        multi
-            .cmd("HSET")
-            .arg(self.keys().webhooks())
-            .arg(instance)
-            .arg(json)
-            .ignore();
+        multi.cmd("HSET").arg(self.keys().webhooks()).arg(instance).arg(json).ignore();
         multi.cmd("INCR").arg(self.keys().webhooks_version()).ignore();
         self.pipe(&multi).await
     }
@@ -65,10 +59,7 @@ impl Redis {
     /// When Redis did not confirm it.
     pub async fn swap_webhook(&self, instance: &str, read: &[u8], json: &str) -> Result<bool, StoreError> {
         let mut swap = script::WEBHOOK_SWAP.key(self.keys().webhooks());
-        swap.key(self.keys().webhooks_version())
-            .arg(instance)
-            .arg(read)
-            .arg(json);
+        swap.key(self.keys().webhooks_version()).arg(instance).arg(read).arg(json);
         self.script(&swap).await
     }
 
@@ -91,14 +82,8 @@ impl Redis {
     /// When Redis does not answer.
     pub async fn webhook_page(&self, cursor: u64, count: usize) -> Result<WebhookPage, StoreError> {
         let mut scan = cmd("HSCAN");
-        scan.arg(self.keys().webhooks())
-            .arg(cursor)
-            .arg("COUNT")
-            .arg(count);
+        scan.arg(self.keys().webhooks()).arg(cursor).arg("COUNT").arg(count);
         let (next, webhooks): (u64, Vec<(String, Vec<u8>)>) = self.query(&scan).await?;
-        Ok(WebhookPage {
-            webhooks,
-            next: (next != 0).then_some(next),
-        })
+        Ok(WebhookPage { webhooks, next: (next != 0).then_some(next) })
     }
 }

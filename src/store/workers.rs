@@ -34,16 +34,12 @@ impl Redis {
     /// When Redis does not answer.
     pub async fn beat(&self, worker: &str, dead_after: Duration, join: bool) -> Result<Beat, StoreError> {
         let mut beat = script::BEAT.key(self.keys().workers());
-        beat.arg(worker)
-            .arg(dead_after.as_millis() as u64)
-            .arg(u8::from(join));
+        beat.arg(worker).arg(dead_after.as_millis() as u64).arg(u8::from(join));
         let reply: Vec<Value> = self.script(&beat).await?;
         let mut reply = reply.into_iter();
         match reply.next() {
             Some(Value::Int(1)) => Ok(Beat::Alive {
-                dead: reply
-                    .filter_map(|name| redis::from_redis_value(name).ok())
-                    .collect(),
+                dead: reply.filter_map(|name| redis::from_redis_value(name).ok()).collect(),
             }),
             _ => Ok(Beat::Fenced),
         }
@@ -84,10 +80,7 @@ impl Redis {
         let keys = self.keys();
         let mut take = script::TAKE_OVER.key(keys.workers());
         take.key(keys.stream()).key(keys.ready());
-        take.arg(GROUP)
-            .arg(dead)
-            .arg(request.worker)
-            .arg(request.dead_after.as_millis() as u64);
+        take.arg(GROUP).arg(dead).arg(request.worker).arg(request.dead_after.as_millis() as u64);
         take.arg(request.count).arg(request.bytes);
         let (stream, ready): (Vec<Value>, Vec<Value>) = self.script(&take).await?;
         let mut entries = Vec::with_capacity(stream.len() + ready.len());
@@ -109,11 +102,7 @@ impl Redis {
     /// When Redis does not answer.
     pub async fn leave(&self, worker: &str) -> Result<bool, StoreError> {
         let mut leave = script::LEAVE.key(self.keys().workers());
-        leave
-            .key(self.keys().stream())
-            .key(self.keys().ready())
-            .arg(GROUP)
-            .arg(worker);
+        leave.key(self.keys().stream()).key(self.keys().ready()).arg(GROUP).arg(worker);
         let left: usize = self.script(&leave).await?;
         Ok(left > 0)
     }

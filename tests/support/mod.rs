@@ -8,16 +8,20 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod probe;
 pub mod receiver;
 pub mod redis_server;
+pub mod tls_server;
 pub mod worker;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub use probe::{Fields, Letter, fields, payload};
 pub use receiver::{Answer, Received, Receiver};
 pub use redis_server::RedisServer;
-pub use worker::Worker;
+pub use tls_server::{CA_FILE, TlsServer};
+pub use worker::{LONG_WAITS, SHORT_WAITS, Worker, run_command};
 
 /// How long anything may take before a test calls it lost.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,10 +33,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found:
         if let Some(value) = found().await {
             return value;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {PATIENCE:?} in vain for: {what}"
-        );
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

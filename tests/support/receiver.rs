@@ -1,6 +1,8 @@
 //! A receiver of webhooks: HTTP/1.1 by hand, so that it can also break the rules.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,11 +16,15 @@ use super::eventually;
 #[derive(Clone, Debug)]
 pub struct Received {
     pub at: Instant,
+    /// The client's end of the connection: the same port, the same connection.
+    pub client: SocketAddr,
     pub method: String,
     /// Path and query.
     pub path: String,
     /// By lower-case name; of repeated headers the last.
     pub headers: HashMap<String, String>,
+    /// The names of all headers, repeated ones too, in lower case and sorted.
+    pub header_names: Vec<String>,
     pub body: Vec<u8>,
 }
 
@@ -40,9 +46,7 @@ impl Received {
     }
 
     pub fn attempt(&self) -> u32 {
-        self.header("webhook-attempt")
-            .parse()
-            .expect("webhook-attempt is a number")
+        self.header("webhook-attempt").parse().expect("webhook-attempt is a number")
     }
 }
 
@@ -50,11 +54,7 @@ impl Received {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// A whole reply.
-    Reply {
-        status: u16,
-        headers: Vec<(String, String)>,
-        body: Vec<u8>,
-    },
+    Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// The same, after a while.
     Later(Duration, Box<Answer>),
     /// These bytes, and then the connection is closed.
@@ -69,19 +69,11 @@ pub enum Answer {
 
 impl Answer {
     pub fn status(status: u16) -> Self {
-        Self::Reply {
-            status,
-            headers: Vec::new(),
-            body: b"{\"message\":\"as asked\"}".to_vec(),
-        }
+        Self::Reply { status, headers: Vec::new(), body: b"{\"message\":\"as asked\"}".to_vec() }
     }
 
     pub fn with_header(status: u16, name: &str, value: &str) -> Self {
-        Self::Reply {
-            status,
-            headers: vec![(name.to_owned(), value.to_owned())],
-            body: Vec::new(),
-        }
+        Self::Reply { status, headers: vec![(name.to_owned(), value.to_owned())], body: Vec::new() }
     }
 
     pub fn later(self, by: Duration) -> Self {
@@ -95,6 +87,7 @@ type Script = dyn Fn(&Received) -> Answer + Send + Sync;
 pub struct Receiver {
     port: u16,
     received: Arc<Mutex<Vec<Received>>>,
+    flooded: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -102,6 +95,12 @@ impl Receiver {
     /// A receiver that answers 200 to everything.
     pub async fn start() -> Self {
         Self::answering(|_| Answer::status(200)).await
+    }
+
+    /// A receiver that answers 500 to all attempts before this one, and 200 from it on.
+    pub async fn working_from(attempt: u32) -> Self {
+        Self::answering(move |request| Answer::status(if request.attempt() < attempt { 500 } else { 200 }))
+            .await
     }
 
     /// A receiver that answers as `script` says.
@@ -114,19 +113,22 @@ impl Receiver {
     pub fn on(listener: TcpListener, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
         let port = listener.local_addr().expect("its address").port();
         let received = Arc::new(Mutex::new(Vec::new()));
+        let flooded = Arc::new(AtomicUsize::new(0));
         let (record, script): (_, Arc<Script>) = (Arc::clone(&received), Arc::new(script));
+        let flood = Arc::clone(&flooded);
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, Arc::clone(&record), Arc::clone(&script)));
+                connections.spawn(serve(
+                    stream,
+                    Arc::clone(&record),
+                    Arc::clone(&script),
+                    Arc::clone(&flood),
+                ));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self {
-            port,
-            received,
-            accepting,
-        }
+        Self { port, received, flooded, accepting }
     }
 
     pub fn port(&self) -> u16 {
@@ -148,12 +150,51 @@ impl Receiver {
         self.received.lock().expect("no receiver panicked").len()
     }
 
+    /// What came to a path so far.
+    pub fn received_on(&self, path: &str) -> Vec<Received> {
+        self.received_where(|request| request.path == path)
+    }
+
+    /// What came of an event so far.
+    pub fn received_of(&self, id: &str) -> Vec<Received> {
+        self.received_where(|request| request.id() == id)
+    }
+
+    fn received_where(&self, wanted: impl Fn(&Received) -> bool) -> Vec<Received> {
+        let received = self.received.lock().expect("no receiver panicked");
+        received.iter().filter(|request| wanted(request)).cloned().collect()
+    }
+
+    /// Waits until an [`Answer::Flood`] has ended; how many bytes of it the client took, what lay in the system's
+    /// buffers included.
+    pub async fn wait_for_flood(&self) -> usize {
+        eventually("the flood to end", || async {
+            Some(self.flooded.load(Ordering::SeqCst)).filter(|bytes| *bytes > 0)
+        })
+        .await
+    }
+
+    /// Waits until at least `count` requests came to a path, and returns all that came there so far.
+    pub async fn wait_for_on(&self, path: &str, count: usize) -> Vec<Received> {
+        eventually(&format!("{count} requests on {path}"), || async {
+            Some(self.received_on(path)).filter(|received| received.len() >= count)
+        })
+        .await
+    }
+
+    /// Waits until at least `count` requests came of an event, and returns all that came of it so far.
+    pub async fn wait_for_of(&self, id: &str, count: usize) -> Vec<Received> {
+        eventually(&format!("{count} requests of event {id}"), || async {
+            Some(self.received_of(id)).filter(|received| received.len() >= count)
+        })
+        .await
+    }
+
     /// Waits until at least `count` requests came, and returns all that came so far.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
-        eventually(
-            &format!("{count} requests at the receiver (there are {})", self.count()),
-            || async { (self.count() >= count).then(|| self.received()) },
-        )
+        eventually(&format!("{count} requests at the receiver (there are {})", self.count()), || async {
+            (self.count() >= count).then(|| self.received())
+        })
         .await
     }
 }
@@ -164,13 +205,18 @@ impl Drop for Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, record: Arc<Mutex<Vec<Received>>>, script: Arc<Script>) {
+async fn serve(
+    mut stream: TcpStream,
+    record: Arc<Mutex<Vec<Received>>>,
+    script: Arc<Script>,
+    flooded: Arc<AtomicUsize>,
+) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let answer = script(&request);
         record.lock().expect("no receiver panicked").push(request);
-        if !reply(&mut stream, answer).await {
+        if !reply(&mut stream, answer, &flooded).await {
             return;
         }
     }
@@ -190,14 +236,14 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Re
     let mut lines = head.split("\r\n");
     let mut start = lines.next()?.split(' ');
     let (method, path) = (start.next()?.to_owned(), start.next()?.to_owned());
-    let headers: HashMap<String, String> = lines
+    let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length: usize = headers
-        .get("content-length")
-        .and_then(|length| length.parse().ok())
-        .unwrap_or(0);
+    let mut header_names: Vec<_> = headers.iter().map(|(name, _)| name.clone()).collect();
+    header_names.sort();
+    let headers: HashMap<_, _> = headers.into_iter().collect();
+    let length: usize = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     while buffer.len() < head_end + length {
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
@@ -207,25 +253,23 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Re
     buffer.drain(..head_end + length);
     Some(Received {
         at: Instant::now(),
+        client: stream.peer_addr().ok()?,
         method,
         path,
         headers,
+        header_names,
         body,
     })
 }
 
 /// Answers; whether the connection serves further requests.
-async fn reply(stream: &mut TcpStream, answer: Answer) -> bool {
+async fn reply(stream: &mut TcpStream, answer: Answer, flooded: &AtomicUsize) -> bool {
     match answer {
         Answer::Later(by, answer) => {
             tokio::time::sleep(by).await;
-            Box::pin(reply(stream, *answer)).await
+            Box::pin(reply(stream, *answer, flooded)).await
         }
-        Answer::Reply {
-            status,
-            headers,
-            body,
-        } => {
+        Answer::Reply { status, headers, body } => {
             let mut head = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n", body.len());
             for (name, value) in headers {
                 head.push_str(&format!("{name}: {value}\r\n"));
@@ -245,9 +289,7 @@ async fn reply(stream: &mut TcpStream, answer: Answer) -> bool {
             false
         }
         Answer::Drip(interval) => {
-            let _ = stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
-                .await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await;
             while stream.write_all(b".").await.is_ok() {
                 tokio::time::sleep(interval).await;
             }
@@ -261,6 +303,7 @@ async fn reply(stream: &mut TcpStream, answer: Answer) -> bool {
             while written < bytes && stream.write_all(&chunk).await.is_ok() {
                 written += chunk.len();
             }
+            flooded.fetch_add(written, Ordering::SeqCst);
             false
         }
     }

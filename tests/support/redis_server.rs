@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ToRedisArgs, Value};
 
+use super::until;
+
 /// A server on a free port, with its data in a temporary directory; it ends with its owner.
 pub struct RedisServer {
     child: Child,
@@ -29,13 +31,7 @@ impl RedisServer {
         for _ in 0..10 {
             let port = free_port();
             if let Some(child) = spawn(port, &args, dir.path()) {
-                return Self {
-                    child,
-                    port,
-                    args,
-                    dir,
-                    connection: tokio::sync::OnceCell::new(),
-                };
+                return Self { child, port, args, dir, connection: tokio::sync::OnceCell::new() };
             }
         }
         panic!("redis-server did not start; is its port taken again and again?");
@@ -68,11 +64,7 @@ impl RedisServer {
                 self.child = child;
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "redis-server did not start again on port {}",
-                self.port
-            );
+            assert!(Instant::now() < deadline, "redis-server did not start again on port {}", self.port);
         }
     }
 
@@ -82,10 +74,7 @@ impl RedisServer {
             .connection
             .get_or_init(|| async {
                 let client = redis::Client::open(self.url()).expect("a URL");
-                client
-                    .get_multiplexed_async_connection()
-                    .await
-                    .expect("redis-server answers")
+                client.get_multiplexed_async_connection().await.expect("redis-server answers")
             })
             .await;
         let mut command = redis::Cmd::new();
@@ -93,30 +82,81 @@ impl RedisServer {
             command.arg(arg);
         }
         let mut connection = connection.clone();
-        command
-            .query_async(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"))
+        command.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Pushes an envelope; returns its entry's id.
     pub async fn push(&self, envelope: &str) -> String {
-        self.command(&["XADD", "webhooks", "*", "payload", envelope])
-            .await
+        self.command(&["XADD", "webhooks", "*", "payload", envelope]).await
     }
 
     /// Pushes an envelope with an id of the producer's choice.
     pub async fn push_with_id(&self, id: &str, envelope: &str) -> String {
-        self.command(&["XADD", "webhooks", "*", "payload", envelope, "id", id])
-            .await
+        self.command(&["XADD", "webhooks", "*", "payload", envelope, "id", id]).await
     }
 
     /// Stores an instance's webhook, as the commands do.
     pub async fn set_webhook(&self, instance: &str, json: &str) {
-        let _: Value = self
-            .command(&["HSET", "{webhooks}:webhooks", instance, json])
-            .await;
+        let _: Value = self.command(&["HSET", "{webhooks}:webhooks", instance, json]).await;
         let _: Value = self.command(&["INCR", "{webhooks}:webhooks:version"]).await;
+    }
+
+    /// Stores an instance's webhook that is nothing but a URL.
+    pub async fn set_url(&self, instance: &str, url: &str) {
+        let webhook = serde_json::json!({ "url": url });
+        self.set_webhook(instance, &webhook.to_string()).await;
+    }
+
+    /// Removes an instance's webhook, as the commands do.
+    pub async fn delete_webhook(&self, instance: &str) {
+        let _: Value = self.command(&["HDEL", "{webhooks}:webhooks", instance]).await;
+        let _: Value = self.command(&["INCR", "{webhooks}:webhooks:version"]).await;
+    }
+
+    /// An instance's webhook as it is stored.
+    pub async fn webhook(&self, instance: &str) -> serde_json::Value {
+        let json: String = self.command(&["HGET", "{webhooks}:webhooks", instance]).await;
+        serde_json::from_str(&json).expect("what is stored is JSON")
+    }
+
+    /// Waits until an instance's webhook is switched off.
+    pub async fn until_disabled(&self, instance: &str) {
+        until("the webhook to be switched off", || async {
+            self.webhook(instance).await["enabled"] == false
+        })
+        .await;
+    }
+
+    /// How many deliveries wait for another attempt.
+    pub async fn waiting(&self) -> u64 {
+        self.command(&["ZCARD", "{webhooks}:retry"]).await
+    }
+
+    /// Waits until this many deliveries wait for another attempt.
+    pub async fn until_waiting(&self, count: u64) {
+        until(&format!("{count} deliveries that wait"), || async { self.waiting().await == count }).await;
+    }
+
+    /// Makes everything that waits for another attempt due now.
+    pub async fn end_all_waits(&self) {
+        let script = "for _, delivery in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+                        redis.call('ZADD', KEYS[1], 0, delivery)
+                      end";
+        let _: Value = self.command(&["EVAL", script, "1", "{webhooks}:retry"]).await;
+    }
+
+    /// Waits until every event that was pushed, and every retry, is settled.
+    pub async fn until_settled(&self) {
+        // In one step: what moves from one key to another while each is looked at would not be seen.
+        let script =
+            "return redis.call('XLEN', KEYS[1]) + redis.call('XLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])";
+        let keys = ["webhooks", "{webhooks}:ready", "{webhooks}:retry"];
+        until("everything to be settled", || async {
+            let [stream, ready, retry] = keys;
+            let left: u64 = self.command(&["EVAL", script, "3", stream, ready, retry]).await;
+            left == 0
+        })
+        .await;
     }
 
     pub async fn len(&self, stream: &str) -> u64 {
@@ -145,10 +185,7 @@ impl Drop for RedisServer {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 fn spawn(port: u16, args: &[String], dir: &std::path::Path) -> Option<Child> {

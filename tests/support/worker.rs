@@ -6,6 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::{RedisServer, eventually};
 
+/// Waits between attempts that a test can sit out.
+pub const SHORT_WAITS: [(&str, &str); 1] = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05")];
+/// Waits of which none ends by itself during a test (see [`RedisServer::end_all_waits`]).
+pub const LONG_WAITS: [(&str, &str); 2] =
+    [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1000"), ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "2000")];
+
 /// `posthaste run`; it ends with its owner.
 pub struct Worker {
     child: Child,
@@ -53,28 +59,31 @@ impl Worker {
 
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("its state is ours to know")
-            .is_none()
+        self.child.try_wait().expect("its state is ours to know").is_none()
     }
 
     /// Sends it a signal by name (TERM, STOP, CONT, …).
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{signal}"), &self.pid().to_string()])
-            .status();
-        assert!(
-            sent.is_ok_and(|status| status.success()),
-            "kill -{signal} {}",
-            self.pid()
-        );
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal} {}", self.pid());
     }
 
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().expect("the worker is ours to kill");
         self.child.wait().expect("the worker ends");
+    }
+
+    /// Waits until it has ended by itself or by a signal; its exit status.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state is ours to know") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the worker did not end:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Asks it to stop, and waits; its exit status.
@@ -85,11 +94,7 @@ impl Worker {
             if let Some(status) = self.child.try_wait().expect("its state is ours to know") {
                 return status.code();
             }
-            assert!(
-                Instant::now() < deadline,
-                "the worker did not stop:\n{}",
-                self.log()
-            );
+            assert!(Instant::now() < deadline, "the worker did not stop:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -105,11 +110,21 @@ impl Drop for Worker {
     }
 }
 
+/// Runs a command of the binary to its end, which has to be a good one; what it printed.
+pub fn run_command(redis: &RedisServer, args: &[&str]) -> String {
+    let output = command().args(args).env("REDIS_URL", redis.url()).output().expect("the binary runs");
+    assert!(
+        output.status.success(),
+        "posthaste {args:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("what is printed is text")
+}
+
 /// The binary, with none of this process' settings.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }

@@ -62,29 +62,19 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_maximum() {
-        let delays: Vec<_> = (1..=9)
-            .map(|attempt| base_delay(&without_jitter(), attempt).as_secs())
-            .collect();
+        let delays: Vec<_> =
+            (1..=9).map(|attempt| base_delay(&without_jitter(), attempt).as_secs()).collect();
         assert_eq!(delays, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
         assert_eq!(base_delay(&without_jitter(), u32::MAX), 300 * SECOND);
         assert_eq!(base_delay(&without_jitter(), 0), 5 * SECOND);
-        let fractional = RetrySettings {
-            initial_delay: Duration::from_millis(250),
-            ..without_jitter()
-        };
+        let fractional = RetrySettings { initial_delay: Duration::from_millis(250), ..without_jitter() };
         assert_eq!(base_delay(&fractional, 3), SECOND);
     }
 
     #[test]
     fn delays_stay_the_same_without_exponential_backoff() {
-        let linear = RetrySettings {
-            exponential: false,
-            ..without_jitter()
-        };
-        assert_eq!(
-            [1, 2, 9].map(|attempt| base_delay(&linear, attempt)),
-            [5 * SECOND; 3]
-        );
+        let linear = RetrySettings { exponential: false, ..without_jitter() };
+        assert_eq!([1, 2, 9].map(|attempt| base_delay(&linear, attempt)), [5 * SECOND; 3]);
     }
 
     #[test]

@@ -57,11 +57,7 @@ impl<'a> Given<'a> {
                     }
                 }
                 value if member.key == WRAPPER => {
-                    return Err(wrong_type(
-                        WRAPPER,
-                        value,
-                        "an object with the webhook's settings",
-                    ));
+                    return Err(wrong_type(WRAPPER, value, "an object with the webhook's settings"));
                 }
                 _ => given.add(member)?,
             }
@@ -72,19 +68,15 @@ impl<'a> Given<'a> {
     fn add(&mut self, member: Member<'a>) -> Result<(), WebhookError> {
         let Some((_, setting)) = KEYS.iter().find(|(key, _)| *key == member.key) else {
             let nearest = nearest(&member.key, KEYS.iter().map(|(key, _)| *key));
-            return Err(WebhookError::UnknownKey {
-                key: member.key,
-                nearest,
-            });
+            return Err(WebhookError::UnknownKey { key: member.key, nearest });
         };
         if member.value.is_null() {
             return Ok(());
         }
         match self.0.get(setting) {
-            Some(earlier) if earlier.value != member.value => Err(WebhookError::Twice {
-                first: earlier.key.clone(),
-                second: member.key,
-            }),
+            Some(earlier) if earlier.value != member.value => {
+                Err(WebhookError::Twice { first: earlier.key.clone(), second: member.key })
+            }
             Some(_) => Ok(()),
             None => {
                 self.0.insert(*setting, member);
@@ -96,25 +88,15 @@ impl<'a> Given<'a> {
     pub(super) fn boolean(&self, setting: Setting) -> Result<Option<bool>, WebhookError> {
         match self.0.get(&setting) {
             None => Ok(None),
-            Some(Member {
-                value: Value::Bool(value),
-                ..
-            }) => Ok(Some(*value)),
-            Some(member) => Err(wrong_type(
-                &member.key,
-                &member.value,
-                "true or false, without quotes",
-            )),
+            Some(Member { value: Value::Bool(value), .. }) => Ok(Some(*value)),
+            Some(member) => Err(wrong_type(&member.key, &member.value, "true or false, without quotes")),
         }
     }
 
     pub(super) fn string(&self, setting: Setting) -> Result<Option<String>, WebhookError> {
         match self.0.get(&setting) {
             None => Ok(None),
-            Some(Member {
-                value: Value::String(value),
-                ..
-            }) => Ok(Some(value.clone())),
+            Some(Member { value: Value::String(value), .. }) => Ok(Some(value.clone())),
             Some(member) => Err(wrong_type(&member.key, &member.value, "a string")),
         }
     }
@@ -130,11 +112,7 @@ impl<'a> Given<'a> {
         let mut events = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
             let Value::String(written) = element else {
-                return Err(wrong_type(
-                    &format!("{}[{i}]", member.key),
-                    element,
-                    "an event's name",
-                ));
+                return Err(wrong_type(&format!("{}[{i}]", member.key), element, "an event's name"));
             };
             let event = known_event(written, custom)?;
             if !events.contains(&event) {
@@ -147,11 +125,9 @@ impl<'a> Given<'a> {
     pub(super) fn headers(&self) -> Result<Vec<(String, Secret)>, WebhookError> {
         match self.0.get(&Setting::Headers) {
             None => Ok(Vec::new()),
-            Some(member) if !member.value.is_object() => Err(wrong_type(
-                &member.key,
-                &member.value,
-                "an object of header names and strings",
-            )),
+            Some(member) if !member.value.is_object() => {
+                Err(wrong_type(&member.key, &member.value, "an object of header names and strings"))
+            }
             // From the text, where a header given twice is still seen twice.
             Some(member) => Ok(headers::read(member.json)?),
         }
@@ -177,10 +153,7 @@ impl<'a> Given<'a> {
 }
 
 fn known_event(written: &str, custom: &CustomEvents) -> Result<EventName, WebhookError> {
-    let unknown = |nearest| WebhookError::UnknownEvent {
-        event: written.to_owned(),
-        nearest,
-    };
+    let unknown = |nearest| WebhookError::UnknownEvent { event: written.to_owned(), nearest };
     let name = EventName::parse(written.trim()).map_err(|_| unknown(None))?;
     if custom.allow(&name) {
         return Ok(name);
@@ -193,9 +166,5 @@ fn known_event(written: &str, custom: &CustomEvents) -> Result<EventName, Webhoo
 }
 
 fn wrong_type(key: &str, given: &Value, allowed: &'static str) -> WebhookError {
-    WebhookError::WrongType {
-        key: key.to_owned(),
-        given: type_of(given),
-        allowed,
-    }
+    WebhookError::WrongType { key: key.to_owned(), given: type_of(given), allowed }
 }

@@ -100,10 +100,7 @@ pub(super) fn read(json: &[u8]) -> Result<Vec<(String, Secret)>, HeaderError> {
     let mut headers: Vec<(String, Secret)> = Vec::new();
     for member in members(json)? {
         let serde_json::Value::String(value) = member.value else {
-            return Err(HeaderError::NotAString {
-                given: type_of(&member.value),
-                name: member.key,
-            });
+            return Err(HeaderError::NotAString { given: type_of(&member.value), name: member.key });
         };
         let header = (member.key, Secret::new(value));
         if !headers.contains(&header) {
@@ -149,11 +146,7 @@ mod tests {
         assert_eq!(map["authorization"], "Bearer 1");
         assert_eq!((map.len(), jwt_key), (5, None));
         assert!(map.values().all(HeaderValue::is_sensitive));
-        let names: Vec<_> = parse_headers(json)
-            .unwrap()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        let names: Vec<_> = parse_headers(json).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["X-B", "x-a", "Content-Type", "Host", "Authorization"]);
     }
 
@@ -167,21 +160,12 @@ mod tests {
     #[test]
     fn what_cannot_or_may_not_be_sent_is_refused_without_showing_it() {
         for (json, message) in [
-            (
-                r#"["s3cret"]"#,
-                "the value is an array; it has to be a JSON object",
-            ),
+            (r#"["s3cret"]"#, "the value is an array; it has to be a JSON object"),
             (r#""s3cret""#, "the value is a string; it has to be a JSON object"),
             (r#"{"X-A":5}"#, "header X-A is a number; it has to be a string"),
-            (
-                r#"{"X-A":true}"#,
-                "header X-A is a boolean; it has to be a string",
-            ),
+            (r#"{"X-A":true}"#, "header X-A is a boolean; it has to be a string"),
             (r#"{"X-A":null}"#, "header X-A is null; it has to be a string"),
-            (
-                r#"{"X-A":["s3cret"]}"#,
-                "header X-A is an array; it has to be a string",
-            ),
+            (r#"{"X-A":["s3cret"]}"#, "header X-A is an array; it has to be a string"),
             (
                 r#"{"X-A":"s3cret\r\nX-B: 1"}"#,
                 "the value of header X-A holds a line break or another control character; take it out",
@@ -190,18 +174,9 @@ mod tests {
                 r#"{"X-A":"s3cret\u0000"}"#,
                 "the value of header X-A holds a line break or another control character; take it out",
             ),
-            (
-                r#"{"X-A":"***"}"#,
-                "the value of header X-A is masked with ***; write it out",
-            ),
-            (
-                r#"{"X-A":"s3cret","x-a":"2"}"#,
-                "header x-a is given twice; leave one out",
-            ),
-            (
-                r#"{"X-A":"s3cret","X-A":"2"}"#,
-                "header X-A is given twice; leave one out",
-            ),
+            (r#"{"X-A":"***"}"#, "the value of header X-A is masked with ***; write it out"),
+            (r#"{"X-A":"s3cret","x-a":"2"}"#, "header x-a is given twice; leave one out"),
+            (r#"{"X-A":"s3cret","X-A":"2"}"#, "header X-A is given twice; leave one out"),
             (
                 r#"{"jwt_key":""}"#,
                 "header jwt_key is empty; set it to the key to sign tokens with, or leave it out",
@@ -213,10 +188,7 @@ mod tests {
             let error = map(&format!(r#"{{"{name}":"s3cret"}}"#)).unwrap_err();
             assert!(matches!(error, HeaderError::BadName(_)), "{name}");
         }
-        for name in RESERVED
-            .iter()
-            .chain(&["Proxy-Authorization", "Webhook-ID", "proxy-x"])
-        {
+        for name in RESERVED.iter().chain(&["Proxy-Authorization", "Webhook-ID", "proxy-x"]) {
             let error = map(&format!(r#"{{"{name}":"1"}}"#)).unwrap_err();
             assert_eq!(error, HeaderError::Reserved((*name).to_owned()));
         }

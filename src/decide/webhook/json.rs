@@ -39,11 +39,7 @@ pub(super) fn members(json: &[u8]) -> Result<Vec<Member<'_>>, JsonError> {
         .map(|member| {
             let json = &json[member.value];
             let value = serde_json::from_slice(json).map_err(|error| syntax(&error))?;
-            Ok(Member {
-                key: String::from_utf8_lossy(&member.key).into_owned(),
-                value,
-                json,
-            })
+            Ok(Member { key: String::from_utf8_lossy(&member.key).into_owned(), value, json })
         })
         .collect()
 }
@@ -88,24 +84,13 @@ mod tests {
             ("s3cret", "is not JSON: expected value at line 1 column 1"),
             ("", "is not JSON: EOF while parsing a value at line 1 column 0"),
         ] {
-            assert_eq!(
-                members(json.as_bytes()).err().unwrap().to_string(),
-                message,
-                "{json}"
-            );
+            assert_eq!(members(json.as_bytes()).err().unwrap().to_string(), message, "{json}");
         }
-        for json in [
-            "{\"s3cret\"}",
-            "{\"a\":s3cret}",
-            "{\"a\":\"s3cret\\q\"}",
-            "{\"a\":\"s3cret\"} x",
-            "{s3cret",
-        ] {
+        for json in
+            ["{\"s3cret\"}", "{\"a\":s3cret}", "{\"a\":\"s3cret\\q\"}", "{\"a\":\"s3cret\"} x", "{s3cret"]
+        {
             let error = members(json.as_bytes()).err().unwrap();
-            assert!(
-                matches!(&error, JsonError::Syntax(m) if !m.contains("s3cret")),
-                "{error}"
-            );
+            assert!(matches!(&error, JsonError::Syntax(m) if !m.contains("s3cret")), "{error}");
         }
         assert!(matches!(members(b"{\"a\":\"\xff\"}"), Err(JsonError::Syntax(_))));
         assert!(matches!(members(b"\xff"), Err(JsonError::Syntax(_))));

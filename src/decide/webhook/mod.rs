@@ -128,9 +128,7 @@ pub fn target(webhook: &Webhook) -> Result<Target, WebhookError> {
     let (headers, jwt_key) = headers_map(&webhook.headers)?;
     Ok(Target {
         url: webhook.url.as_str().into(),
-        destination_json: Some(Arc::from(
-            serde_json::Value::from(webhook.url.as_str()).to_string(),
-        )),
+        destination_json: Some(Arc::from(serde_json::Value::from(webhook.url.as_str()).to_string())),
         by_events: webhook.by_events,
         base64: webhook.base64,
         headers,
@@ -140,10 +138,7 @@ pub fn target(webhook: &Webhook) -> Result<Target, WebhookError> {
 }
 
 fn signers(secrets: &[Secret]) -> Result<Vec<Signer>, SecretError> {
-    secrets
-        .iter()
-        .map(|secret| parse_secret(secret.expose()))
-        .collect()
+    secrets.iter().map(|secret| parse_secret(secret.expose())).collect()
 }
 
 fn hint(nearest: Option<&str>, otherwise: &str) -> String {
@@ -184,10 +179,7 @@ mod tests {
         assert_eq!(target.headers["x-a"], "1");
         assert!(target.headers["x-a"].is_sensitive());
         assert_eq!(target.jwt_key.unwrap().expose(), "k");
-        assert_eq!(
-            target.signers,
-            [Signer::new(b"abcd".to_vec()), Signer::new(b"efgh".to_vec())]
-        );
+        assert_eq!(target.signers, [Signer::new(b"abcd".to_vec()), Signer::new(b"efgh".to_vec())]);
     }
 
     #[test]

@@ -69,13 +69,7 @@ mod tests {
         ] {
             let webhook = read(json).unwrap();
             assert_eq!(
-                (
-                    webhook.enabled,
-                    webhook.by_events,
-                    webhook.base64,
-                    webhook.url.as_str(),
-                    events(&webhook)
-                ),
+                (webhook.enabled, webhook.by_events, webhook.base64, webhook.url.as_str(), events(&webhook)),
                 (true, true, true, "https://h/", vec!["MESSAGES_UPSERT"]),
                 "{json}"
             );
@@ -92,20 +86,13 @@ mod tests {
     #[test]
     fn switching_off_needs_no_url() {
         for url in ["", "not yet"] {
-            let webhook = read(&format!(
-                r#"{{"enabled":false,"url":"{url}","disabledReason":"gone"}}"#
-            ))
-            .unwrap();
+            let webhook =
+                read(&format!(r#"{{"enabled":false,"url":"{url}","disabledReason":"gone"}}"#)).unwrap();
             assert_eq!((webhook.enabled, webhook.url.as_str()), (false, url));
             assert_eq!(webhook.disabled_reason.as_deref(), Some("gone"));
         }
         assert!(read(r#"{"enabled":false}"#).is_ok());
-        for json in [
-            r#"{"url":""}"#,
-            "{}",
-            r#"{"url":null}"#,
-            r#"{"enabled":true,"url":" "}"#,
-        ] {
+        for json in [r#"{"url":""}"#, "{}", r#"{"url":null}"#, r#"{"enabled":true,"url":" "}"#] {
             assert_eq!(read(json).unwrap_err(), WebhookError::NoUrl, "{json}");
         }
         let on_again = read(r#"{"enabled":true,"url":"https://h/","disabledReason":"gone"}"#).unwrap();
@@ -118,10 +105,7 @@ mod tests {
             refused(r#"{"url":"https://h/","webhook_by_event":true}"#),
             "unknown key `webhook_by_event`: did you mean webhook_by_events?"
         );
-        assert_eq!(
-            refused(r#"{"webhook":{"Url":"https://h/"}}"#),
-            "unknown key `Url`: did you mean url?"
-        );
+        assert_eq!(refused(r#"{"webhook":{"Url":"https://h/"}}"#), "unknown key `Url`: did you mean url?");
         assert_eq!(
             refused(r#"{"url":"https://h/","instanceId":"x\u001b"}"#),
             "unknown key `instanceId`; known are enabled, url, headers, byEvents, base64, events and secret"
@@ -144,13 +128,7 @@ mod tests {
         let webhook =
             read(r#"{"url":"https://h/","events":["order.paid","GROUP_UPDATE"," new.jwt "]}"#).unwrap();
         assert_eq!(events(&webhook), ["ORDER_PAID", "GROUPS_UPDATE", "NEW_TOKEN"]);
-        assert!(
-            parse(
-                br#"{"url":"https://h/","events":["what.ever"]}"#,
-                &CustomEvents::Any
-            )
-            .is_ok()
-        );
+        assert!(parse(br#"{"url":"https://h/","events":["what.ever"]}"#, &CustomEvents::Any).is_ok());
     }
 
     #[test]
@@ -174,14 +152,8 @@ mod tests {
     fn a_wrong_type_is_named_with_what_is_allowed() {
         for (json, message) in [
             ("[]", "the webhook is an array; it has to be a JSON object"),
-            (
-                "{",
-                "the webhook is not JSON: EOF while parsing an object at line 1 column 1",
-            ),
-            (
-                r#"{"enabled":"true"}"#,
-                "`enabled` is a string; it has to be true or false, without quotes",
-            ),
+            ("{", "the webhook is not JSON: EOF while parsing an object at line 1 column 1"),
+            (r#"{"enabled":"true"}"#, "`enabled` is a string; it has to be true or false, without quotes"),
             (
                 r#"{"enabled":false,"base64":1}"#,
                 "`base64` is a number; it has to be true or false, without quotes",
@@ -207,18 +179,12 @@ mod tests {
                 r#"{"url":"https://h/","secret":5}"#,
                 "`secret` is a number; it has to be a string or an array of strings",
             ),
-            (
-                r#"{"url":"https://h/","secret":[null]}"#,
-                "`secret[0]` is null; it has to be a string",
-            ),
+            (r#"{"url":"https://h/","secret":[null]}"#, "`secret[0]` is null; it has to be a string"),
             (
                 r#"{"webhook":"https://h/"}"#,
                 "`webhook` is a string; it has to be an object with the webhook's settings",
             ),
-            (
-                r#"{"url":"ftp://h/"}"#,
-                "`url` cannot be used: ftp is not http or https",
-            ),
+            (r#"{"url":"ftp://h/"}"#, "`url` cannot be used: ftp is not http or https"),
         ] {
             assert_eq!(refused(json), message, "{json}");
         }

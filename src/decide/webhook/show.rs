@@ -19,11 +19,8 @@ pub fn to_public_json(webhook: &Webhook) -> Value {
 }
 
 fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a str) -> Value {
-    let headers: Map<String, Value> = webhook
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), text(value).into()))
-        .collect();
+    let headers: Map<String, Value> =
+        webhook.headers.iter().map(|(name, value)| (name.clone(), text(value).into())).collect();
     let events: Vec<&str> = webhook.events.iter().map(EventName::as_str).collect();
     let mut json = Map::new();
     json.insert("enabled".to_owned(), webhook.enabled.into());
@@ -74,11 +71,7 @@ mod tests {
     fn what_was_masked_is_not_taken_back() {
         let webhook = parse(br#"{"url":"https://h/","headers":{"A":"1"}}"#, &CustomEvents::Any).unwrap();
         assert_eq!(
-            parse(
-                to_public_json(&webhook).to_string().as_bytes(),
-                &CustomEvents::Any
-            )
-            .unwrap_err(),
+            parse(to_public_json(&webhook).to_string().as_bytes(), &CustomEvents::Any).unwrap_err(),
             WebhookError::Header(HeaderError::Masked("A".to_owned()))
         );
     }

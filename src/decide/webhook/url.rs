@@ -51,11 +51,7 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     if url.len() > MAX_BYTES {
         return Err(UrlError::TooLong(url.len()));
     }
-    if let Some((at, c)) = url
-        .chars()
-        .enumerate()
-        .find(|(_, c)| c.is_whitespace() || c.is_control())
-    {
+    if let Some((at, c)) = url.chars().enumerate().find(|(_, c)| c.is_whitespace() || c.is_control()) {
         return Err(UrlError::Space(c, at + 1));
     }
     let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
@@ -83,19 +79,14 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
         error => UrlError::Malformed(error.to_string()),
     })?;
     // What the HTTP client makes of it in the end.
-    parsed
-        .as_str()
-        .parse::<http::Uri>()
-        .map_err(|error| UrlError::Malformed(error.to_string()))?;
+    parsed.as_str().parse::<http::Uri>().map_err(|error| UrlError::Malformed(error.to_string()))?;
     Ok(())
 }
 
 /// Whether this looks like a URL's scheme (RFC 3986, 3.1), and not like the start of a query with a URL in it.
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 fn space_advice(c: char) -> &'static str {
@@ -146,59 +137,23 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_to_is_refused_with_what_to_do() {
         for (url, message) in [
-            (
-                "",
-                "is empty; write where the events are to be sent, for example https://example.com/webhook",
-            ),
+            ("", "is empty; write where the events are to be sent, for example https://example.com/webhook"),
             ("https://h/a b", "holds ' ' as character 12; write %20"),
             ("https://h/a\nb", "holds '\\n' as character 12; take it out"),
             (" https://h/", "holds ' ' as character 1; write %20"),
-            (
-                "https://h/a\u{a0}",
-                "holds '\\u{a0}' as character 12; take it out",
-            ),
-            (
-                "example.com/webhook",
-                "has no scheme; add https:// (or http://) in front",
-            ),
-            (
-                "localhost:3000/webhook",
-                "has no scheme; add https:// (or http://) in front",
-            ),
-            (
-                "//example.com/",
-                "has no scheme; add https:// (or http://) in front",
-            ),
-            (
-                "/a?u=http://h/",
-                "has no scheme; add https:// (or http://) in front",
-            ),
-            (
-                "https:/example.com/",
-                "has no scheme; add https:// (or http://) in front",
-            ),
+            ("https://h/a\u{a0}", "holds '\\u{a0}' as character 12; take it out"),
+            ("example.com/webhook", "has no scheme; add https:// (or http://) in front"),
+            ("localhost:3000/webhook", "has no scheme; add https:// (or http://) in front"),
+            ("//example.com/", "has no scheme; add https:// (or http://) in front"),
+            ("/a?u=http://h/", "has no scheme; add https:// (or http://) in front"),
+            ("https:/example.com/", "has no scheme; add https:// (or http://) in front"),
             ("ftp://example.com/", "cannot be used: ftp is not http or https"),
             ("file:///etc/passwd", "cannot be used: file is not http or https"),
-            (
-                "https://",
-                "has no host; write for example https://example.com/webhook",
-            ),
-            (
-                "https:///path",
-                "has no host; write for example https://example.com/webhook",
-            ),
-            (
-                "https://?a",
-                "has no host; write for example https://example.com/webhook",
-            ),
-            (
-                "https://:80/",
-                "has no host; write for example https://example.com/webhook",
-            ),
-            (
-                "https://u:p@/",
-                "has no host; write for example https://example.com/webhook",
-            ),
+            ("https://", "has no host; write for example https://example.com/webhook"),
+            ("https:///path", "has no host; write for example https://example.com/webhook"),
+            ("https://?a", "has no host; write for example https://example.com/webhook"),
+            ("https://:80/", "has no host; write for example https://example.com/webhook"),
+            ("https://u:p@/", "has no host; write for example https://example.com/webhook"),
             ("https://h:99999/", "cannot be used: invalid port number"),
             ("https://1.2.3.4.5/", "cannot be used: invalid IPv4 address"),
             ("https://a\\b/", "holds a backslash; write / (or %5C)"),
@@ -207,10 +162,7 @@ mod tests {
         ] {
             assert_eq!(check_url(url).unwrap_err().to_string(), message, "{url:?}");
         }
-        assert_eq!(
-            check_url(&format!("https://h/{}", "x".repeat(9000))),
-            Err(UrlError::TooLong(9010))
-        );
+        assert_eq!(check_url(&format!("https://h/{}", "x".repeat(9000))), Err(UrlError::TooLong(9010)));
     }
 
     #[test]

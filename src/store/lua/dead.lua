@@ -21,13 +21,12 @@ if not sole and redis.call('HEXISTS', event, 'done:' .. destination) == 1 then r
 local letter = {}
 for i = 10, #ARGV do letter[#letter + 1] = ARGV[i] end
 local payload, original
-if ready then
-  payload = redis.call('HGET', event, 'payload')
-else
+if ready then payload = redis.call('HGET', event, 'payload') end
+if not payload then
   local found = redis.call('XRANGE', stream, entry, entry)
   local fields = found[1] and found[1][2] or {}
   for i = 1, #fields, 2 do
-    if fields[i] == 'payload' then payload = fields[i + 1] end
+    if not ready and fields[i] == 'payload' then payload = fields[i + 1] end
   end
   if not payload then
     for i = 1, #fields do fields[i] = #fields[i] .. ':' .. fields[i] .. ',' end

@@ -1,0 +1,51 @@
+//! `posthaste check`: are the settings and the Redis server fit for it?
+
+mod finding;
+mod findings;
+
+use clap::Args;
+use serde_json::json;
+
+use self::finding::{Finding, Level};
+use super::exit::Told;
+use super::output::{Tone, paint};
+use super::session::{Session, shown_url};
+
+const EXAMPLES: &str = "\
+Examples:
+  posthaste check
+  posthaste check --env-file /etc/posthaste.env --json
+
+Exit statuses: 0 all is well, or there are warnings; 1 events can be lost, or the server cannot be used; 69 Redis is \
+unreachable; 78 the settings are wrong.";
+
+/// Check the settings and the Redis server
+///
+/// Tells in plain words what could be lost, and the line of redis.conf that mends it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CheckArgs {}
+
+/// Runs the command.
+pub(super) async fn run(_args: &CheckArgs, session: &Session) -> anyhow::Result<()> {
+    let facts = session.redis.server_facts().await?;
+    let mut findings = findings::of_settings(&session.config);
+    findings.push(Finding::ok("redis", format!("answers at {}", shown_url(&session.config))));
+    findings.extend(findings::of_server(&facts));
+    let is_fit = findings.iter().all(|finding| finding.level != Level::Problem);
+    let out = session.out;
+    if out.is_json() {
+        out.json(&json!({ "fit": is_fit, "findings": findings }))?;
+    } else {
+        let width = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
+        for Finding { level, what, detail, fix } in &findings {
+            let padding = " ".repeat(width - what.len());
+            let level = paint(level.tone(), &format!("{:7}", level.as_str()));
+            out.line(format!("{level}  {what}{padding}  {}", paint(Tone::Plain, detail)))?;
+            if let Some(fix) = fix {
+                out.line(format!("{:7}  {:width$}  {} {}", "", "", paint(Tone::Faint, "redis.conf:"), fix))?;
+            }
+        }
+    }
+    if is_fit { Ok(()) } else { Err(Told.into()) }
+}

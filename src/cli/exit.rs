@@ -1,0 +1,133 @@
+//! Exit statuses (1.9), and what is said before.
+
+use std::process::ExitCode;
+
+use super::output::OutputError;
+use crate::config::ConfigError;
+use crate::store::{ErrorKind, StoreError};
+
+/// How a command ended that did not succeed.
+#[derive(Debug)]
+pub(super) struct Exit {
+    status: u8,
+    message: Option<String>,
+}
+
+/// It failed.
+const FAILED: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// Redis is unreachable (`EX_UNAVAILABLE` of sysexits.h).
+const UNREACHABLE: u8 = 69;
+/// The settings are wrong (`EX_CONFIG` of sysexits.h).
+const BAD_SETTINGS: u8 = 78;
+
+/// The command line is wrong in a way that the parser does not see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
+/// It failed, and what there is to say has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("it failed")]
+pub(super) struct Told;
+
+impl Exit {
+    /// What an error comes to; none where it is no failure. `redis_url` is the URL as it may be shown.
+    pub(super) fn of(error: &anyhow::Error, redis_url: Option<&str>) -> Option<Self> {
+        if let Some(OutputError::Closed) = cause(error) {
+            return None;
+        }
+        if cause::<Told>(error).is_some() {
+            return Some(Self { status: FAILED, message: None });
+        }
+        let message = Some(format!("{error:#}"));
+        if cause::<Usage>(error).is_some() {
+            return Some(Self { status: USAGE, message });
+        }
+        if cause::<ConfigError>(error).is_some() {
+            return Some(Self { status: BAD_SETTINGS, message });
+        }
+        match cause::<StoreError>(error) {
+            Some(store) if store.kind() == ErrorKind::Unreachable => {
+                Some(Self { status: UNREACHABLE, message: Some(unreachable(error, store, redis_url)) })
+            }
+            Some(store) if store.kind() == ErrorKind::Denied => {
+                let message =
+                    message.map(|message| format!("{message}; check user and password in REDIS_URL"));
+                Some(Self { status: FAILED, message })
+            }
+            _ => Some(Self { status: FAILED, message }),
+        }
+    }
+
+    /// What is left to be said.
+    pub(super) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.status)
+    }
+}
+
+fn cause<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
+    error.chain().find_map(|error| error.downcast_ref())
+}
+
+/// What was being done (where the error says), and that Redis is not there.
+fn unreachable(error: &anyhow::Error, store: &StoreError, redis_url: Option<&str>) -> String {
+    let contexts: Vec<String> = error
+        .chain()
+        .take_while(|error| error.downcast_ref::<StoreError>().is_none())
+        .map(ToString::to_string)
+        .filter(|context| *context != store.to_string())
+        .collect();
+    let doing = contexts.into_iter().map(|context| format!("{context}: ")).collect::<String>();
+    let reason = store.to_string();
+    let reason = reason.strip_prefix("redis: ").unwrap_or(&reason);
+    let url = redis_url.unwrap_or("REDIS_URL");
+    format!("{doing}no answer from redis at {url} ({reason}); start it, or correct REDIS_URL")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+    use crate::model::Secret;
+    use crate::store::{Redis, RedisSettings};
+
+    fn exit(error: impl Into<anyhow::Error>) -> Option<Exit> {
+        Exit::of(&error.into(), Some("redis://h:1"))
+    }
+
+    fn refused() -> StoreError {
+        let url = Secret::new("unix:///nowhere/redis.sock");
+        let redis = Redis::open(&RedisSettings { url, stream: "s".to_owned() }).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(redis.time_ms()).unwrap_err()
+    }
+
+    #[test]
+    fn every_kind_of_error_has_its_status() {
+        assert_eq!(exit(anyhow::anyhow!("no")).unwrap().status, 1);
+        assert_eq!(exit(Usage("which?".to_owned())).unwrap().status, 2);
+        assert_eq!(exit(ConfigError { problems: Vec::new() }).unwrap().status, 78);
+        assert!(exit(OutputError::Closed).is_none());
+        let told = exit(Told).unwrap();
+        assert_eq!((told.status, told.message()), (1, None));
+    }
+
+    #[test]
+    fn an_unreachable_redis_is_named() {
+        let error = Err::<(), _>(refused()).context("lines 1 to 9 may not have been pushed").unwrap_err();
+        let exit = exit(error).unwrap();
+        assert_eq!(exit.status, 69);
+        let message = exit.message().unwrap();
+        let start = "lines 1 to 9 may not have been pushed: no answer from redis at redis://h:1 (";
+        assert!(message.starts_with(start), "{message}");
+    }
+}

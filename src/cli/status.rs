@@ -1,0 +1,91 @@
+//! `posthaste status`: what waits, what is under way, what failed lately.
+
+mod failing;
+mod view;
+
+use std::time::Duration;
+
+use clap::Args;
+
+use self::view::View;
+use super::output::Output;
+use super::session::Session;
+use crate::store::StoreError;
+
+/// How many deliveries in backoff are shown.
+const WAITING: usize = 5;
+/// How many batches of recent attempts are looked at.
+const BATCHES: usize = 100;
+/// How often it is shown anew.
+const REFRESH: Duration = Duration::from_secs(1);
+
+const EXAMPLES: &str = "\
+Examples:
+  posthaste status
+  posthaste status --watch
+  posthaste status --json | jq .dead.letters
+
+It reads a handful of counters, whatever the backlog: it may be asked as often as you like.";
+
+/// Show what waits, what is under way, and what failed lately
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct StatusArgs {
+    /// Show it anew every second until Ctrl-C; with --json one document a line
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: &StatusArgs, session: &Session) -> anyhow::Result<()> {
+    if !args.watch {
+        let view = view(session).await?;
+        return if session.out.is_json() {
+            Ok(session.out.json(&view.as_json())?)
+        } else {
+            print(&view, session.out)
+        };
+    }
+    let stop = tokio::signal::ctrl_c();
+    tokio::pin!(stop);
+    let mut ticks = tokio::time::interval(REFRESH);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = &mut stop => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let view = view(session).await?;
+        if session.out.is_json() {
+            session.out.json_line(&view.as_json())?;
+        } else {
+            session.out.clear()?;
+            print(&view, session.out)?;
+            if !session.out.is_terminal() {
+                session.out.line("")?;
+            }
+        }
+    }
+}
+
+async fn view(session: &Session) -> Result<View, StoreError> {
+    let redis = &session.redis;
+    Ok(View {
+        stream: session.config.stream.clone(),
+        redis_url: super::session::shown_url(&session.config),
+        summary: redis.summary().await?,
+        next: redis.waiting_deliveries(WAITING).await?,
+        attempts: redis.recent_attempts(BATCHES).await?,
+    })
+}
+
+fn print(view: &View, out: Output) -> anyhow::Result<()> {
+    out.fields(&view.fields())?;
+    for (title, table) in [("next retries", view.next_retries()), ("failing lately", view.failing_table())] {
+        if !table.is_empty() {
+            out.line(format!("\n{}", super::output::paint(super::output::Tone::Strong, title)))?;
+            out.table(&table)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! What `posthaste status` shows, made of what was read.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::format::{count, relative, short, time};
+use super::super::output::Tone;
+use super::super::table::{Table, plain};
+use super::failing::{Failing, failing, outcome};
+use crate::store::{AttemptLine, Counter, StreamFacts, Summary, WaitingDelivery};
+
+/// A worker that was silent for so long is taken for dead.
+const SILENT: Duration = Duration::from_secs(3);
+/// How many workers are shown by name.
+const WORKERS: usize = 4;
+
+/// What was read.
+pub(super) struct View {
+    pub(super) stream: String,
+    pub(super) redis_url: String,
+    pub(super) summary: Summary,
+    pub(super) next: Vec<WaitingDelivery>,
+    /// The newest batch first.
+    pub(super) attempts: Vec<AttemptLine>,
+}
+
+impl View {
+    /// The counters in words.
+    pub(super) fn fields(&self) -> Vec<(&'static str, String)> {
+        let summary = &self.summary;
+        let now_ms = summary.now_ms;
+        let deliveries = if summary.waiting == 1 { "delivery" } else { "deliveries" };
+        let waiting = match summary.next_due_ms {
+            Some(due) if due <= now_ms => format!("{} {deliveries}, the next due now", summary.waiting),
+            Some(due) => format!("{} {deliveries}, the next due {}", summary.waiting, relative(due, now_ms)),
+            None => "none".to_owned(),
+        };
+        let dead = match summary.dead_span_ms {
+            Some((oldest, newest)) if summary.dead > 1 => {
+                let (oldest, newest) = (relative(oldest, now_ms), relative(newest, now_ms));
+                format!("{}, from {oldest} to {newest}", count(summary.dead, "letter"))
+            }
+            Some((only, _)) => format!("1 letter, {}", relative(only, now_ms)),
+            None => "none".to_owned(),
+        };
+        let totals: Vec<String> = Counter::ALL
+            .iter()
+            .map(|counter| format!("{} {}", self.total(*counter), counter.as_str()))
+            .collect();
+        vec![
+            ("stream", format!("{} on {}", self.stream, self.redis_url)),
+            ("new events", stream(&summary.stream, now_ms)),
+            ("due again", stream(&summary.ready, now_ms)),
+            ("in backoff", waiting),
+            ("dead", dead),
+            ("workers", self.workers()),
+            ("webhooks", summary.webhooks.to_string()),
+            ("totals", totals.join(", ")),
+        ]
+    }
+
+    fn total(&self, counter: Counter) -> u64 {
+        self.summary.counters.get(counter.as_str()).copied().unwrap_or(0)
+    }
+
+    fn workers(&self) -> String {
+        let (alive, silent): (Vec<_>, Vec<_>) =
+            self.summary.workers.iter().partition(|(_, ms)| Duration::from_millis(*ms) < SILENT);
+        let mut named: Vec<String> = alive
+            .iter()
+            .take(WORKERS)
+            .map(|(name, ms)| format!("{} ({})", short(name, 80), relative(0, *ms)))
+            .collect();
+        if alive.len() > WORKERS {
+            named.push(format!("and {} more", alive.len() - WORKERS));
+        }
+        let mut told = match alive.len() {
+            0 => "none is running: start one with `posthaste run`".to_owned(),
+            alive => format!("{alive}: {}", named.join(", ")),
+        };
+        if let Some((name, ms)) = silent.first() {
+            let ago = relative(0, *ms);
+            told.push_str(&format!("; {} silent ({}, last heartbeat {ago})", silent.len(), short(name, 80)));
+        }
+        told
+    }
+
+    /// The deliveries in backoff that are due next.
+    pub(super) fn next_retries(&self) -> Table {
+        let mut table = Table::new(&["DUE", "DESTINATION", "EVENT ID", "ATTEMPTS", "LAST OUTCOME"], &[3]);
+        for waiting in &self.next {
+            table.row([
+                plain(relative(waiting.due_ms, self.summary.now_ms)),
+                plain(short(&waiting.destination, 60)),
+                plain(short(&waiting.event_id, 60)),
+                plain(waiting.attempts),
+                plain(short(&waiting.last, 100)),
+            ]);
+        }
+        table
+    }
+
+    /// The destinations that failed lately, the worst first.
+    pub(super) fn failing_table(&self) -> Table {
+        let mut table =
+            Table::new(&["DESTINATION", "FAILED", "OF", "LAST FAILURE", "OUTCOME", "NOW"], &[1, 2]);
+        for failing in failing(&self.attempts) {
+            let last = failing.last_failure;
+            let now = if failing.recovered { ("works", Tone::Good) } else { ("fails", Tone::Bad) };
+            table.row([
+                plain(short(failing.destination, 60)),
+                plain(failing.failed),
+                plain(failing.attempts),
+                (relative(last.started_ms, self.summary.now_ms), Tone::Faint),
+                plain(outcome(last)),
+                (now.0.to_owned(), now.1),
+            ]);
+        }
+        table
+    }
+
+    /// All of it as JSON; times in RFC 3339.
+    pub(super) fn as_json(&self) -> Value {
+        let summary = &self.summary;
+        let stream = |facts: &StreamFacts| {
+            json!({
+                "backlog": facts.length.saturating_sub(facts.in_flight),
+                "in_flight": facts.in_flight,
+                "oldest": facts.oldest_ms.map(time),
+            })
+        };
+        let workers: Vec<Value> = summary
+            .workers
+            .iter()
+            .map(|(name, ms)| json!({ "name": name, "last_heartbeat_ms_ago": ms }))
+            .collect();
+        let next = |next: &WaitingDelivery| {
+            json!({
+                "event_id": next.event_id,
+                "destination": next.destination,
+                "due": time(next.due_ms),
+                "attempts": next.attempts,
+                "last": next.last,
+            })
+        };
+        let as_failing = |failing: &Failing<'_>| {
+            json!({
+                "destination": failing.destination,
+                "attempts": failing.attempts,
+                "failed": failing.failed,
+                "last_failure": time(failing.last_failure.started_ms),
+                "outcome": outcome(failing.last_failure),
+                "recovered": failing.recovered,
+            })
+        };
+        let totals: serde_json::Map<String, Value> = Counter::ALL
+            .iter()
+            .map(|counter| (counter.as_str().to_owned(), self.total(*counter).into()))
+            .collect();
+        json!({
+            "at": time(summary.now_ms),
+            "name": self.stream,
+            "redis": self.redis_url,
+            "stream": stream(&summary.stream),
+            "ready": stream(&summary.ready),
+            "waiting": {
+                "deliveries": summary.waiting,
+                "next_due": summary.next_due_ms.map(time),
+                "next": self.next.iter().map(next).collect::<Vec<_>>(),
+            },
+            "dead": {
+                "letters": summary.dead,
+                "oldest": summary.dead_span_ms.map(|(oldest, _)| time(oldest)),
+                "newest": summary.dead_span_ms.map(|(_, newest)| time(newest)),
+            },
+            "webhooks": summary.webhooks,
+            "workers": workers,
+            "totals": totals,
+            "failing": failing(&self.attempts).iter().map(as_failing).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn stream(facts: &StreamFacts, now_ms: u64) -> String {
+    let waiting = facts.length.saturating_sub(facts.in_flight);
+    let oldest = match facts.oldest_ms {
+        Some(oldest) => format!(", the oldest pushed {}", relative(oldest, now_ms)),
+        None => String::new(),
+    };
+    format!("{waiting} waiting, {} in flight{oldest}", facts.in_flight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(attempts: Vec<AttemptLine>) -> View {
+        let summary = Summary { now_ms: 10_000, ..Summary::default() };
+        View {
+            stream: "s".to_owned(),
+            redis_url: "redis://h".to_owned(),
+            summary,
+            next: Vec::new(),
+            attempts,
+        }
+    }
+
+    #[test]
+    fn silent_workers_are_told_apart() {
+        let mut view = view(Vec::new());
+        assert!(view.workers().starts_with("none is running"));
+        view.summary.workers = vec![("a".to_owned(), 400), ("b".to_owned(), 60_000)];
+        assert_eq!(view.workers(), "1: a (400 ms ago); 1 silent (b, last heartbeat 1 min ago)");
+    }
+}
