@@ -9,19 +9,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::decide::fan_out::GlobalRule;
+use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
 use crate::flow::{
-    Attempting, DEAD_AFTER, Destinations, Dispatcher, Intake, Promoter, Recovery, Router, Settler, Trimmer,
-    Undertaker,
+    Attempting, BEAT_TIMEOUT, DEAD_AFTER, Destinations, Dispatcher, Heartbeat, Intake, Lease, Promoter,
+    Recovery, Router, Routing, Settler, Trimmer, Undertaker,
 };
 use crate::http::{Client, ClientSettings};
-use crate::model::{Target, Webhook};
+use crate::model::{Held, Target, Webhook};
 use crate::store::{Redis, RedisSettings, StoreError};
 
 /// How much settled work waits for Redis before attempts wait for it.
 const SETTLE_QUEUE: usize = 1024;
 /// How long settling may go on after the last attempt has ended.
 const SETTLE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a pending entry idles at least, beyond the timeouts of its attempts, before any worker may claim it.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// Why a worker could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,9 @@ pub enum StartError {
     /// The HTTP client cannot be built.
     #[error(transparent)]
     Http(#[from] crate::http::BuildError),
+    /// The thread of the heartbeats cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A destination of the operator's cannot be used.
     #[error("{0}")]
     Destination(String),
@@ -45,23 +52,30 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let redis = Redis::open(&redis_settings(config))?;
     let client = Client::new(client_settings(config))?;
     let destinations = destinations(config)?;
-    let Some(name) = join(&redis, &stop).await? else {
+    let Some(lease) = join(&redis, &stop).await? else {
         return Ok(());
     };
-    tracing::info!(worker = %name, stream = config.stream, concurrency = config.worker_concurrency, "started");
+    tracing::info!(worker = %lease.name, stream = config.stream, concurrency = config.worker_concurrency, "started");
+
+    tell_fitness(&redis).await;
 
     let (settle, work) = mpsc::channel(SETTLE_QUEUE);
     let (dispatch, queue) = mpsc::channel(config.worker_concurrency);
     let sooner = Arc::new(Notify::new());
     let undertaker = Undertaker { redis: redis.clone(), tell_errors: destinations.errors.is_some() };
-    let router =
-        Arc::new(Router::new(redis.clone(), destinations, config.max_event_bytes, dispatch, settle.clone()));
-    let (name_told, name) = watch::channel(name);
+    let held = Held::default();
+    let routing = Routing { destinations, max_event_bytes: config.max_event_bytes, held: held.clone() };
+    let router = Arc::new(Router::new(redis.clone(), routing, dispatch, settle.clone()));
+    let (lease_told, lease) = watch::channel(lease);
+    let (dead_told, dead) = mpsc::channel(1);
+    let heartbeat =
+        Heartbeat { redis: redis.apart(BEAT_TIMEOUT)?, lease: lease_told, dead: dead_told, new_name };
 
     let dispatcher = Dispatcher {
         slots: config.worker_concurrency,
         grace: config.shutdown_grace,
         attempting: Attempting::new(client, Arc::new(config.routes.clone())),
+        lease: lease.clone(),
         settle,
     };
     let settler = Settler {
@@ -70,8 +84,10 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
         undertaker,
         sooner: Arc::clone(&sooner),
     };
-    let intake = Intake { redis: redis.clone(), router: Arc::clone(&router), name: name.clone() };
-    let recovery = Recovery { redis: redis.clone(), router: Some(router), name: name_told, new_name };
+    let intake = Intake { redis: redis.clone(), router: Arc::clone(&router), lease: lease.clone() };
+    let forgotten_after = FORGOTTEN_AFTER + config.request_timeout * 4;
+    let recovery =
+        Recovery { redis: redis.clone(), router, held, lease: lease.clone(), dead, forgotten_after };
     let promoter = Promoter { redis: redis.clone(), sooner };
     let trimmer = Trimmer {
         redis: redis.clone(),
@@ -89,8 +105,12 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     readers.spawn(dispatcher.run(queue, stop.clone()));
     let mut settling = JoinSet::new();
     settling.spawn(settler.run(work, give_up.clone()));
-    let mut beating = JoinSet::new();
-    beating.spawn(recovery.run(stop.clone(), settled.clone()));
+    readers.spawn(recovery.run(stop.clone()));
+    let until_settled = settled.clone();
+    let beating = std::thread::Builder::new()
+        .name("heartbeat".to_owned())
+        .spawn(move || heartbeat.run(until_settled))
+        .map_err(StartError::Thread)?;
 
     stop.cancelled().await;
     tracing::info!("stopping");
@@ -100,22 +120,25 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
         settling.join_next().await;
     }
     settled.cancel();
-    beating.join_next().await;
-    leave(&redis, &name.borrow()).await;
+    // It ends within a heartbeat.
+    let _ = tokio::task::spawn_blocking(move || beating.join()).await;
+    let name = Arc::clone(&lease.borrow().name);
+    leave(&redis, &name).await;
     Ok(())
 }
 
 /// Waits for Redis, creates what is missing, and makes the first heartbeat. None when `stop` came first.
-async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Arc<str>>, StartError> {
+async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Lease>, StartError> {
     let name = new_name();
     let mut told = false;
     loop {
+        let sent = tokio::time::Instant::now();
         let joined = async {
             redis.create_group().await?;
             redis.beat(&name, DEAD_AFTER, true).await
         };
         match joined.await {
-            Ok(_) => return Ok(Some(name)),
+            Ok(_) => return Ok(Some(Lease::new(name, sent))),
             Err(error) => {
                 if !told {
                     tracing::warn!(%error, "waiting for redis");
@@ -126,6 +149,18 @@ async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Arc<str>
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(250)) => {}
             () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+/// Says what could be lost with this server.
+async fn tell_fitness(redis: &Redis) {
+    let Ok(facts) = redis.server_facts().await else { return };
+    for Finding { level, what, detail, fix } in fitness::of_server(&facts) {
+        match level {
+            Level::Ok => {}
+            Level::Warning => tracing::info!(what, fix, "redis: {detail}"),
+            Level::Problem => tracing::warn!(what, fix, "redis is not fit to hold events: {detail}"),
         }
     }
 }

@@ -1,15 +1,12 @@
 //! `posthaste check`: are the settings and the Redis server fit for it?
 
-mod finding;
-mod findings;
-
 use clap::Args;
 use serde_json::json;
 
-use self::finding::{Finding, Level};
 use super::exit::Told;
 use super::output::{Tone, paint};
 use super::session::{Session, shown_url};
+use crate::decide::fitness::{self, Finding, Level};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +26,11 @@ pub(super) struct CheckArgs {}
 /// Runs the command.
 pub(super) async fn run(_args: &CheckArgs, session: &Session) -> anyhow::Result<()> {
     let facts = session.redis.server_facts().await?;
-    let mut findings = findings::of_settings(&session.config);
+    let mut findings = vec![Finding::ok("settings", "can be used")];
+    let warnings = &session.config.warnings;
+    findings.extend(warnings.iter().map(|warning| Finding::warning("settings", warning.clone())));
     findings.push(Finding::ok("redis", format!("answers at {}", shown_url(&session.config))));
-    findings.extend(findings::of_server(&facts));
+    findings.extend(fitness::of_server(&facts));
     let is_fit = findings.iter().all(|finding| finding.level != Level::Problem);
     let out = session.out;
     if out.is_json() {
@@ -40,7 +39,7 @@ pub(super) async fn run(_args: &CheckArgs, session: &Session) -> anyhow::Result<
         let width = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
         for Finding { level, what, detail, fix } in &findings {
             let padding = " ".repeat(width - what.len());
-            let level = paint(level.tone(), &format!("{:7}", level.as_str()));
+            let level = paint(tone(*level), &format!("{:7}", level.as_str()));
             out.line(format!("{level}  {what}{padding}  {}", paint(Tone::Plain, detail)))?;
             if let Some(fix) = fix {
                 out.line(format!("{:7}  {:width$}  {} {}", "", "", paint(Tone::Faint, "redis.conf:"), fix))?;
@@ -48,4 +47,12 @@ pub(super) async fn run(_args: &CheckArgs, session: &Session) -> anyhow::Result<
         }
     }
     if is_fit { Ok(()) } else { Err(Told.into()) }
+}
+
+fn tone(level: Level) -> Tone {
+    match level {
+        Level::Ok => Tone::Good,
+        Level::Warning => Tone::Doubtful,
+        Level::Problem => Tone::Bad,
+    }
 }

@@ -6,6 +6,8 @@
 
 pub mod error_event;
 pub mod fan_out;
+pub mod fitness;
+pub mod poison;
 pub mod request;
 pub mod retry;
 pub mod route;

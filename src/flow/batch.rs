@@ -21,8 +21,8 @@ pub(super) enum Failed {
 /// What of a batch is not in Redis yet.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Deliveries that arrived.
-    pub(super) delivered: Vec<Delivery>,
+    delivered: Vec<Delivery>,
+    half_done: Vec<Delivery>,
     /// Deliveries whose receiver answered 410, for good.
     pub(super) gone: Vec<Delivery>,
     entries: Vec<EntryId>,
@@ -53,6 +53,22 @@ impl Batch {
                 Settlement::Dead(reason) => reason.to_string(),
             },
         });
+    }
+
+    /// Notes a delivery that arrived.
+    pub(super) fn delivered(&mut self, delivery: &Delivery) {
+        self.delivered.push(delivery.clone());
+    }
+
+    /// Forgets what would only be recorded.
+    pub(super) fn drop_records(&mut self) {
+        self.lines.clear();
+        self.counts.clear();
+    }
+
+    /// Deliveries that arrived while others of the same event are under way.
+    pub(super) fn take_half_done(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.half_done)
     }
 
     /// Notes an event that goes nowhere.
@@ -101,6 +117,9 @@ impl Batch {
                 );
             } else {
                 self.close(&delivery);
+                if delivery.receipt.is_half_done() {
+                    self.half_done.push(delivery);
+                }
             }
         }
         for (source, entries) in &self.finished {

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempting, Work};
+use super::{Attempting, Lease, Work};
 use crate::model::Delivery;
 
 /// The owner of all attempts in flight.
@@ -21,26 +22,53 @@ pub struct Dispatcher {
     pub grace: Duration,
     /// What an attempt needs.
     pub attempting: Attempting,
+    /// This worker's name, and until when attempts may begin under it.
+    pub lease: watch::Receiver<Lease>,
     /// Where attempts go then.
     pub settle: mpsc::Sender<Work>,
+}
+
+/// Whether a delivery may be attempted.
+enum Admission {
+    Begin,
+    Wait,
+    Drop,
 }
 
 impl Dispatcher {
     /// Attempts what comes through `queue` until it ends or `stop`. Then attempts in flight have the grace period;
     /// what was not begun stays in the pending list, for another worker.
-    pub async fn run(self, mut queue: mpsc::Receiver<Delivery>, stop: CancellationToken) {
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Delivery>, stop: CancellationToken) {
         let mut running = JoinSet::new();
+        let mut alone = false;
+        let mut next: Option<Delivery> = None;
         loop {
+            match next.as_ref().map(|delivery| self.admit(delivery, running.len(), alone)) {
+                Some(Admission::Begin) => {
+                    if let Some(delivery) = next.take() {
+                        alone = delivery.suspect;
+                        self.begin(&mut running, delivery);
+                    }
+                    continue;
+                }
+                Some(Admission::Drop) => {
+                    next = None;
+                    continue;
+                }
+                Some(Admission::Wait) | None => {}
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(_) = running.join_next() => {}
-                next = queue.recv(), if running.len() < self.slots => match next {
-                    Some(delivery) => self.begin(&mut running, delivery),
+                Some(_) = running.join_next() => alone &= !running.is_empty(),
+                lease = self.lease.changed() => if lease.is_err() { break },
+                taken = queue.recv(), if next.is_none() => match taken {
+                    Some(delivery) => next = Some(delivery),
                     None => break,
                 },
             }
         }
+        drop(next);
         let left = running.len();
         if left > 0 {
             tracing::info!(attempts = left, grace_s = self.grace.as_secs(), "finishing attempts in flight");
@@ -53,6 +81,16 @@ impl Dispatcher {
             );
             running.shutdown().await;
         }
+    }
+
+    fn admit(&self, delivery: &Delivery, running: usize, alone: bool) -> Admission {
+        let lease = self.lease.borrow();
+        if delivery.receipt.consumer != lease.name {
+            tracing::debug!(id = %delivery.event.id, "another worker has this delivery now");
+            return Admission::Drop;
+        }
+        let room = if delivery.suspect { running == 0 } else { running < self.slots && !alone };
+        if room && lease.is_valid(Instant::now()) { Admission::Begin } else { Admission::Wait }
     }
 
     fn begin(&self, running: &mut JoinSet<()>, delivery: Delivery) {

@@ -14,8 +14,12 @@
 mod attempt;
 mod batch;
 mod bury;
+mod deliveries;
 mod dispatch;
+mod entry;
+mod half_done;
 mod hooks;
+mod lease;
 mod outage;
 mod promote;
 mod read;
@@ -28,11 +32,13 @@ use std::sync::Arc;
 
 pub use attempt::Attempting;
 pub use bury::Undertaker;
+pub use deliveries::Destinations;
 pub use dispatch::Dispatcher;
+pub use lease::{BEAT_TIMEOUT, DEAD_AFTER, Heartbeat, Lease};
 pub use promote::Promoter;
 pub use read::Intake;
-pub use recover::{DEAD_AFTER, Recovery};
-pub use route::{Destinations, Router};
+pub use recover::Recovery;
+pub use route::{Router, Routing};
 pub use settle::Settler;
 pub use trim::Trimmer;
 

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Router;
+use super::entry::Arrival;
+use super::lease::Lease;
 use super::outage::Outage;
 use crate::store::{Reader, Redis, Taken};
 
@@ -26,8 +28,8 @@ pub struct Intake {
     pub redis: Redis,
     /// The next stage.
     pub router: Arc<Router>,
-    /// The name this worker reads under; it changes when the worker has been reaped.
-    pub name: watch::Receiver<Arc<str>>,
+    /// The name this worker reads under; it changes when the worker has been taken for dead.
+    pub lease: watch::Receiver<Lease>,
 }
 
 impl Intake {
@@ -35,11 +37,12 @@ impl Intake {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut outage = Outage::new("read");
         let mut size = Size(GUESS_BYTES);
-        let mut consumer = Arc::clone(&self.name.borrow_and_update());
+        let mut consumer = Arc::clone(&self.lease.borrow_and_update().name);
         let mut reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
         while !stop.is_cancelled() {
-            if self.name.has_changed().unwrap_or(false) {
-                consumer = Arc::clone(&self.name.borrow_and_update());
+            let name = Arc::clone(&self.lease.borrow_and_update().name);
+            if name != consumer {
+                consumer = name;
                 reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
             }
             tokio::select! {
@@ -57,7 +60,8 @@ impl Intake {
                 Ok(taken) => {
                     outage.over();
                     size.learn(&taken);
-                    if !self.pass_on(&taken, &consumer, &mut outage, &stop).await {
+                    let arrivals = taken.into_iter().map(Arrival::fresh).collect();
+                    if self.router.pass_on(arrivals, &consumer, &stop).await.is_err() {
                         return;
                     }
                 }
@@ -70,26 +74,6 @@ impl Intake {
                 }
             }
         }
-    }
-
-    /// Routes what was read, however long Redis is away. False when the stages behind have stopped.
-    async fn pass_on(
-        &self,
-        taken: &[Taken],
-        consumer: &Arc<str>,
-        outage: &mut Outage,
-        stop: &CancellationToken,
-    ) -> bool {
-        while !taken.is_empty() {
-            match self.router.route(taken, consumer, false).await {
-                Ok(sent) => return sent.is_ok(),
-                Err(error) => outage.wait(&error, stop).await,
-            }
-            if stop.is_cancelled() {
-                return false;
-            }
-        }
-        true
     }
 }
 

@@ -1,115 +1,172 @@
-//! Recovery: heartbeats, and taking over what a dead worker held.
+//! Recovery: what dead workers held, and what was lost on the way to this one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Router;
+use super::entry::Arrival;
+use super::lease::{DEAD_AFTER, Lease};
 use super::outage::Outage;
-use crate::store::{Beat, Redis, StoreError, TakeOver};
+use super::route::Stopped;
+use crate::model::{EntryId, Held, Source};
+use crate::store::{Redis, StoreError, TakeOver};
 
-/// How often a worker beats.
-const BEAT: Duration = Duration::from_secs(1);
-/// How long a worker may be silent before the others take over.
-pub const DEAD_AFTER: Duration = Duration::from_secs(3);
-/// How often consumers are looked for that never beat.
-const STRAYS: Duration = Duration::from_secs(30);
 /// How much is taken over at a time.
 const COUNT: usize = 64;
 const BYTES: usize = 4 * 1024 * 1024;
+/// How often this worker's own pending entries are compared with what it holds.
+const RECONCILE: Duration = Duration::from_secs(4);
+/// How long an entry has to be pending before it counts as lost on the way: longer than any reply may take.
+const LOST_AFTER: Duration = Duration::from_secs(8);
+/// How often consumers without heartbeats and forgotten entries are looked for.
+const STRAYS: Duration = Duration::from_secs(30);
 
-/// Beats for this worker, and takes over from those that no longer do.
+/// Brings back what would be lost: the entries of dead workers, and those whose reply never came.
 #[derive(Debug)]
 pub struct Recovery {
     /// The server.
     pub redis: Redis,
-    /// The stage behind the reader; let go of when the worker stops.
-    pub router: Option<Arc<Router>>,
-    /// Where this worker's name is told; it changes when the worker has been reaped.
-    pub name: watch::Sender<Arc<str>>,
-    /// Makes a new name.
-    pub new_name: fn() -> Arc<str>,
+    /// The stage behind the reader.
+    pub router: Arc<Router>,
+    /// What this process holds.
+    pub held: Held,
+    /// This worker's name.
+    pub lease: watch::Receiver<Lease>,
+    /// Dead workers, as the heartbeat finds them.
+    pub dead: mpsc::Receiver<Vec<String>>,
+    /// How long a pending entry may idle whoever holds it: far beyond any timeout.
+    pub forgotten_after: Duration,
+}
+
+/// Why a round of recovery ended early.
+enum End {
+    Stopped,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Stopped> for End {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl Recovery {
-    /// Beats until `settled`; takes over until `stop`. The first beat has been made.
-    pub async fn run(mut self, stop: CancellationToken, settled: CancellationToken) {
+    /// Recovers until `stop`, or until the stages behind have stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut outage = Outage::new("recover");
-        let mut ticks = interval(BEAT);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut strays_seen: Option<Instant> = None;
+        let (mut reconcile, mut strays) = (interval(RECONCILE), interval(STRAYS));
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        strays.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled(), if self.router.is_some() => self.router = None,
-                () = settled.cancelled() => return,
-            }
-            let look_for_strays = strays_seen.is_none_or(|seen| seen.elapsed() > STRAYS);
-            match self.tick(look_for_strays).await {
-                Ok(()) => {
-                    outage.over();
-                    if look_for_strays {
-                        strays_seen = Some(Instant::now());
-                    }
-                }
-                Err(error) => outage.wait(&error, &settled).await,
+            let done = tokio::select! {
+                () = stop.cancelled() => return,
+                dead = self.dead.recv() => match dead {
+                    Some(dead) => self.take_over(dead, &stop).await,
+                    None => return,
+                },
+                _ = reconcile.tick() => self.reconcile(&stop).await,
+                _ = strays.tick() => self.strays(&stop).await,
+            };
+            match done {
+                Ok(()) => outage.over(),
+                Err(End::Stopped) => return,
+                Err(End::Failed(error)) => outage.wait(&error, &stop).await,
             }
         }
     }
 
-    async fn tick(&self, look_for_strays: bool) -> Result<(), StoreError> {
-        let me = Arc::clone(&self.name.borrow());
-        let dead = match self.redis.beat(&me, DEAD_AFTER, false).await? {
-            Beat::Alive { dead } => dead,
-            Beat::Fenced => {
-                let name = (self.new_name)();
-                tracing::warn!(old = %me, new = %name, "this worker was taken for dead; it goes on under a new name");
-                self.redis.create_group().await?;
-                self.redis.beat(&name, DEAD_AFTER, true).await?;
-                self.name.send_replace(name);
-                return Ok(());
-            }
-        };
-        let Some(router) = &self.router else {
-            return Ok(());
-        };
-        if look_for_strays {
-            self.redis.notice_strays().await?;
-        }
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.lease.borrow().name)
+    }
+
+    async fn take_over(&self, dead: Vec<String>, stop: &CancellationToken) -> Result<(), End> {
         for worker in dead {
-            self.take_over(router, &worker, &me).await?;
+            let mut total = 0;
+            loop {
+                self.router.wait_for_room().await?;
+                let me = self.name();
+                let request = TakeOver { worker: &me, dead_after: DEAD_AFTER, count: COUNT, bytes: BYTES };
+                let taken = self.redis.take_over(&worker, &request).await?;
+                if taken.entries.is_empty() {
+                    break;
+                }
+                total += taken.entries.len();
+                let mut arrivals: Vec<_> = taken
+                    .entries
+                    .into_iter()
+                    .map(|(entry, before)| Arrival::inherited(entry, before + 1))
+                    .collect();
+                // What this process still attempts under a name it had before is left to that attempt; if it comes
+                // to nothing, the entry is claimed again as one that nobody holds.
+                arrivals.retain(|arrival| {
+                    let (source, id) = arrival.entry();
+                    !self.held.holds(source, id)
+                });
+                self.router.pass_on(arrivals, &me, stop).await?;
+            }
+            if total > 0 {
+                tracing::info!(%worker, entries = total, "took over what a dead worker held");
+            }
         }
         Ok(())
     }
 
-    async fn take_over(&self, router: &Router, dead: &str, me: &Arc<str>) -> Result<(), StoreError> {
-        let request = TakeOver { worker: me, dead_after: DEAD_AFTER, count: COUNT, bytes: BYTES };
-        let mut total = 0;
-        loop {
-            let taken = self.redis.take_over(dead, &request).await?;
-            if taken.entries.is_empty() {
-                break;
+    /// Claims again what is pending under this worker's name and not held by it.
+    async fn reconcile(&self, stop: &CancellationToken) -> Result<(), End> {
+        let me = self.name();
+        for source in [Source::Ready, Source::Stream] {
+            let found = self.claim_idle(source, Some(&me), LOST_AFTER, stop).await?;
+            if found > 0 {
+                tracing::info!(entries = found, "claimed again what a lost reply had brought");
             }
-            total += taken.entries.len();
-            let entries: Vec<_> = taken.entries.into_iter().map(|(entry, _)| entry).collect();
-            // Beats go on while there is no room: this worker would be the next to be taken for dead.
-            let mut route = std::pin::pin!(router.route(&entries, me, true));
-            loop {
-                tokio::select! {
-                    sent = &mut route => {
-                        if sent?.is_err() { return Ok(()) }
-                        break;
-                    }
-                    () = tokio::time::sleep(BEAT) => { self.redis.beat(me, DEAD_AFTER, false).await?; }
-                }
-            }
-        }
-        if total > 0 {
-            tracing::info!(worker = %dead, entries = total, "took over what a dead worker held");
         }
         Ok(())
+    }
+
+    /// Consumers without a heartbeat are noted as dead, and entries that everybody has forgotten are claimed.
+    async fn strays(&self, stop: &CancellationToken) -> Result<(), End> {
+        self.redis.notice_strays().await?;
+        for source in [Source::Ready, Source::Stream] {
+            let found = self.claim_idle(source, None, self.forgotten_after, stop).await?;
+            if found > 0 {
+                tracing::warn!(
+                    entries = found,
+                    "claimed entries that a worker had held far beyond any timeout"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim_idle(
+        &self,
+        source: Source,
+        of: Option<&str>,
+        idle: Duration,
+        stop: &CancellationToken,
+    ) -> Result<usize, End> {
+        let me = self.name();
+        let (mut after, mut total): (Option<EntryId>, usize) = (None, 0);
+        loop {
+            let page = self.redis.idle_entries(source, of, idle, after.as_ref(), COUNT).await?;
+            let Some(last) = page.last() else { return Ok(total) };
+            after = Some(last.id.clone());
+            // One at a time: their sizes are not known.
+            for entry in page.iter().filter(|entry| !self.held.holds(source, &entry.id)) {
+                let Some(claimed) = self.redis.claim(source, &me, idle, entry).await? else { continue };
+                total += 1;
+                self.router.pass_on(vec![Arrival::inherited(claimed, 0)], &me, stop).await?;
+            }
+        }
     }
 }

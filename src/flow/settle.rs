@@ -5,21 +5,26 @@
 //! deleted) only once all its other deliveries are safe elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Batch;
+use super::batch::{Batch, Failed};
 use super::bury::Undertaker;
+use super::half_done::HalfDone;
 use super::outage::Outage;
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
 use crate::model::{Attempted, DeadReason, Delivery, Destination, Settlement};
-use crate::store::{Ownership, Redis, Rescheduled, StoreError};
+use crate::store::{ErrorKind, Ownership, Redis, Rescheduled, StoreError};
 
 /// How much is settled at a time.
 const BATCH: usize = 256;
+/// How often a settlement is tried that Redis answers with an error of its own, before its entry is left pending.
+const TRIES: u32 = 5;
 
 /// Decides what becomes of each delivery, and makes it so in Redis.
 #[derive(Debug)]
@@ -36,51 +41,81 @@ pub struct Settler {
 
 /// What has to be done for one piece of work before its entry may be acknowledged.
 enum Failure<'a> {
-    Reschedule(&'a Attempted, std::time::Duration),
+    Reschedule(&'a Attempted, Duration),
     Bury(&'a Work, DeadReason),
 }
+
+/// The settler is to give up.
+struct GivenUp;
 
 impl Settler {
     /// Settles what comes through `work` until it ends. While Redis is away what is at hand is kept and tried again,
     /// until `give_up`: then its entries stay pending, for another worker.
     pub async fn run(self, mut work: mpsc::Receiver<Work>, give_up: CancellationToken) {
-        let mut outage = Outage::new("settle");
+        let mut half_done = HalfDone::default();
         let mut at_hand = Vec::with_capacity(BATCH);
-        while work.recv_many(&mut at_hand, BATCH).await > 0 {
-            let mut batch = Batch::default();
-            let mut failures: Vec<_> =
-                at_hand.iter().filter_map(|work| self.decide(work, &mut batch)).collect();
-            while let Err(error) = self.settle(&mut failures, &mut batch).await {
-                outage.wait(&error, &give_up).await;
-                if give_up.is_cancelled() {
-                    tracing::warn!(error = %error, "stopping before everything was settled; another worker repeats it");
-                    return;
+        loop {
+            let taken = match half_done.due() {
+                Some(due) => timeout_at(due, work.recv_many(&mut at_hand, BATCH)).await,
+                None => Ok(work.recv_many(&mut at_hand, BATCH).await),
+            };
+            match taken {
+                Ok(0) => return,
+                Ok(_) => {
+                    if self.settle_all(&at_hand, &mut half_done, &give_up).await.is_err() {
+                        return;
+                    }
+                    at_hand.clear();
                 }
+                Err(_) => {}
             }
-            outage.over();
-            drop(failures);
-            at_hand.clear();
+            half_done.mark(&self.redis, Instant::now()).await;
         }
+    }
+
+    async fn settle_all(
+        &self,
+        work: &[Work],
+        half_done: &mut HalfDone,
+        give_up: &CancellationToken,
+    ) -> Result<(), GivenUp> {
+        let mut outage = Outage::new("settle");
+        let mut batch = Batch::default();
+        let mut failures: Vec<_> = work.iter().filter_map(|work| self.decide(work, &mut batch)).collect();
+        let mut tries = 0;
+        while let Err(error) = self.settle(&mut failures, &mut batch).await {
+            outage.wait(&error, give_up).await;
+            if give_up.is_cancelled() {
+                tracing::warn!(%error, "stopping before everything was settled; another worker repeats it");
+                return Err(GivenUp);
+            }
+            tries = if error.kind() == ErrorKind::Other { tries + 1 } else { 0 };
+            if tries == TRIES {
+                // Redis is there and refuses: one settlement that cannot succeed must not hold up all others.
+                tracing::error!(%error, "cannot be settled; the entries stay pending and are attempted again");
+                failures.clear();
+                batch.drop_records();
+            } else if tries > TRIES {
+                return Ok(());
+            }
+        }
+        outage.over();
+        half_done.add(batch.take_half_done());
+        Ok(())
     }
 
     /// Sorts one piece of work: successes go to the batch, failures are returned.
     fn decide<'a>(&self, work: &'a Work, batch: &mut Batch) -> Option<Failure<'a>> {
         match work {
             Work::Attempted(attempted) => {
-                let delivery = &attempted.delivery;
-                let age_ms =
-                    (attempted.started_ms + millis(attempted.took)).saturating_sub(delivery.event.pushed_ms);
-                let settlement = retry::settle(
-                    &self.retry,
-                    delivery.attempt,
-                    std::time::Duration::from_millis(age_ms),
-                    &attempted.outcome,
-                    rand::random(),
-                );
+                let Attempted { delivery, outcome, started_ms, took } = &**attempted;
+                let ended_ms = started_ms + u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                let age = Duration::from_millis(ended_ms.saturating_sub(delivery.event.pushed_ms));
+                let settlement = retry::settle(&self.retry, delivery.attempt, age, outcome, rand::random());
                 batch.record(attempted, &settlement);
                 match settlement {
                     Settlement::Delivered => {
-                        batch.delivered.push(delivery.clone());
+                        batch.delivered(delivery);
                         None
                     }
                     Settlement::Retry(delay) => Some(Failure::Reschedule(attempted, delay)),
@@ -107,7 +142,7 @@ impl Settler {
         let mut left = Vec::new();
         for (failure, result) in failures.drain(..).zip(results) {
             match result {
-                Ok(ownership) => batch.failed(failure.delivery(), ownership, failure.counter()),
+                Ok(ownership) => batch.failed(failure.delivery(), ownership, failure.kind()),
                 Err(error) => {
                     first_error.get_or_insert(error);
                     left.push(failure);
@@ -129,15 +164,10 @@ impl Settler {
         match failure {
             Failure::Reschedule(attempted, delay) => {
                 let delivery = &attempted.delivery;
-                let ownership = self
-                    .redis
-                    .reschedule(&Rescheduled {
-                        delivery,
-                        first_attempt_ms: delivery.first_attempt_ms.unwrap_or(attempted.started_ms),
-                        delay: *delay,
-                        outcome: &attempted.outcome.summary(),
-                    })
-                    .await?;
+                let outcome = attempted.outcome.summary();
+                let first_attempt_ms = delivery.first_attempt_ms.unwrap_or(attempted.started_ms);
+                let failed = Rescheduled { delivery, first_attempt_ms, delay: *delay, outcome: &outcome };
+                let ownership = self.redis.reschedule(&failed).await?;
                 self.sooner.notify_one();
                 Ok(ownership)
             }
@@ -156,19 +186,15 @@ impl Failure<'_> {
         }
     }
 
-    fn counter(&self) -> super::batch::Failed {
+    fn kind(&self) -> Failed {
         match self {
-            Self::Reschedule(..) => super::batch::Failed::Retried,
+            Self::Reschedule(..) => Failed::Retried,
             Self::Bury(Work::Attempted(attempted), DeadReason::Gone)
                 if matches!(attempted.delivery.destination, Destination::Instance(_)) =>
             {
-                super::batch::Failed::Gone
+                Failed::Gone
             }
-            Self::Bury(..) => super::batch::Failed::Dead,
+            Self::Bury(..) => Failed::Dead,
         }
     }
-}
-
-fn millis(took: std::time::Duration) -> u64 {
-    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }

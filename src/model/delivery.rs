@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Destination, Event, Outcome, Target, TransportError};
+use super::{Destination, Event, Outcome, Receipt, Target, TransportError};
 
 /// Which stream an entry was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,59 +43,6 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// A stream entry this process holds: it is in the pending list until all its deliveries are settled.
-#[derive(Debug)]
-pub struct Receipt {
-    /// Where it was read.
-    pub source: Source,
-    /// Its id there.
-    pub id: EntryId,
-    /// The consumer name it was read under: what settles it must still own it.
-    pub consumer: Arc<str>,
-    fan_out: usize,
-    open: AtomicUsize,
-    recorded: AtomicBool,
-    forfeited: AtomicBool,
-}
-
-impl Receipt {
-    /// A receipt for an entry with `fan_out` deliveries, read under the name `consumer`.
-    pub fn new(source: Source, id: EntryId, consumer: Arc<str>, fan_out: usize) -> Self {
-        let open = AtomicUsize::new(fan_out);
-        Self { source, id, consumer, fan_out, open, recorded: false.into(), forfeited: false.into() }
-    }
-
-    /// Whether this delivery is all the entry is held for, so that settling it may acknowledge the entry.
-    pub fn is_sole(&self) -> bool {
-        self.fan_out == 1 && !self.is_recorded()
-    }
-
-    /// Counts one delivery as settled; true when it was the last.
-    pub fn settle_one(&self) -> bool {
-        self.open.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// Notes that another worker owns the entry now: it must not be acknowledged for what failed here.
-    pub fn forfeit(&self) {
-        self.forfeited.store(true, Ordering::Release);
-    }
-
-    /// Whether another worker was found to own the entry.
-    pub fn is_forfeited(&self) -> bool {
-        self.forfeited.load(Ordering::Acquire)
-    }
-
-    /// Notes that Redis now holds state of a delivery of this entry.
-    pub fn record(&self) {
-        self.recorded.store(true, Ordering::Release);
-    }
-
-    /// Whether Redis holds state of a delivery of this entry.
-    pub fn is_recorded(&self) -> bool {
-        self.recorded.load(Ordering::Acquire)
-    }
-}
-
 /// One event × one destination, held by this process and about to be attempted.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -112,6 +58,8 @@ pub struct Delivery {
     pub attempt: u32,
     /// When the first attempt was made, Unix milliseconds; none before it.
     pub first_attempt_ms: Option<u64>,
+    /// Whether workers died again and again while they held it: it is attempted alone.
+    pub suspect: bool,
 }
 
 /// What is done with a delivery after an attempt.

@@ -11,7 +11,8 @@ use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
+    ScriptInvocation,
 };
 
 use super::{Keys, StoreError};
@@ -41,6 +42,7 @@ pub struct Redis {
 
 struct Inner {
     keys: Keys,
+    info: ConnectionInfo,
     client: Client,
     pool: Pool,
     shared: Mutex<Option<MultiplexedConnection>>,
@@ -56,7 +58,19 @@ impl Redis {
         let info = settings.url.expose().into_connection_info()?;
         // Off by default in the client; without it a pipeline's tail waits for the server's delayed ACK.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let manager = Manager::new_with_config(info.clone(), config(RESPONSE_TIMEOUT))?;
+        Self::build(info, Keys::new(&settings.stream), RESPONSE_TIMEOUT)
+    }
+
+    /// The same server and keys on connections of one's own, whose commands may take up to `response_timeout`.
+    ///
+    /// # Errors
+    /// None that [`Self::open`] had not.
+    pub fn apart(&self, response_timeout: Duration) -> Result<Self, StoreError> {
+        Self::build(self.inner.info.clone(), self.inner.keys.clone(), response_timeout)
+    }
+
+    fn build(info: ConnectionInfo, keys: Keys, response_timeout: Duration) -> Result<Self, StoreError> {
+        let manager = Manager::new_with_config(info.clone(), config(response_timeout))?;
         let pool = Pool::builder(manager)
             .max_size(POOL_SIZE)
             .runtime(Runtime::Tokio1)
@@ -64,8 +78,9 @@ impl Redis {
             .expect("a pool with a runtime and without a wait timeout can be built");
         Ok(Self {
             inner: Arc::new(Inner {
-                keys: Keys::new(&settings.stream),
-                client: Client::open(info)?,
+                keys,
+                client: Client::open(info.clone())?,
+                info,
                 pool,
                 shared: Mutex::new(None),
                 connecting: tokio::sync::Mutex::new(()),

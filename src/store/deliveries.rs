@@ -64,6 +64,22 @@ impl Redis {
         Ok(Ownership::of(self.script(&retry).await?))
     }
 
+    /// Notes deliveries of entries of the producers' stream as done while others of the same entry are under way, so
+    /// that a crash does not repeat them. All were read under the name `consumer`.
+    ///
+    /// # Errors
+    /// When Redis did not confirm it; doing it again is harmless.
+    pub async fn mark_done(&self, consumer: &str, done: &[Delivery]) -> Result<Vec<Ownership>, StoreError> {
+        let mut mark = script::MARK.key(self.keys().stream());
+        mark.arg(GROUP).arg(consumer);
+        for delivery in done {
+            mark.key(self.keys().event(&delivery.event.key)).arg(delivery.receipt.id.as_str());
+            mark.arg(delivery.destination.to_string());
+        }
+        let marked: Vec<i64> = self.script(&mark).await?;
+        Ok(marked.into_iter().map(|marked| Ownership::of(marked - 1)).collect())
+    }
+
     /// Moves up to `limit` deliveries that are due to the ready stream.
     ///
     /// # Errors

@@ -137,15 +137,9 @@ impl Redis {
     /// # Errors
     /// When Redis does not do it.
     pub async fn create_group(&self) -> Result<(), StoreError> {
-        for stream in [self.keys().stream().to_owned(), self.keys().ready()] {
-            let mut create = cmd("XGROUP");
-            create.arg("CREATE").arg(stream).arg(GROUP).arg("0").arg("MKSTREAM");
-            match self.query::<()>(&create).await {
-                Err(error) if error.to_string().contains("BUSYGROUP") => {}
-                other => other?,
-            }
-        }
-        Ok(())
+        let mut create = script::CREATE.key(self.keys().stream());
+        create.key(self.keys().ready()).key(self.keys().workers()).arg(GROUP);
+        self.script(&create).await
     }
 
     /// Loads what the hashes of due deliveries hold; none for a hash that is gone.

@@ -6,7 +6,7 @@ use redis::{Value, cmd};
 
 use super::events::array;
 use super::{Counter, GROUP, Redis, StoreError};
-use crate::model::EntryId;
+use crate::model::{EntryId, ServerFacts};
 
 /// Everything that waits, and the totals.
 #[derive(Clone, Debug, Default)]
@@ -80,29 +80,6 @@ pub struct AttemptLine {
     pub error: Option<String>,
     /// What was done with the delivery then.
     pub settlement: String,
-}
-
-/// What of the server bears on durability.
-#[derive(Clone, Debug, Default)]
-pub struct ServerFacts {
-    /// Its version, as it says it.
-    pub version: String,
-    /// `maxmemory-policy`.
-    pub eviction: Option<String>,
-    /// `maxmemory` in bytes; 0 means no limit.
-    pub max_memory: Option<u64>,
-    /// Memory in use, bytes.
-    pub used_memory: u64,
-    /// Whether the append-only file is on.
-    pub aof: bool,
-    /// `appendfsync`.
-    pub fsync: Option<String>,
-    /// `save`: snapshots.
-    pub save: Option<String>,
-    /// `master` or `slave`.
-    pub role: String,
-    /// Connected replicas.
-    pub replicas: u64,
 }
 
 impl Redis {

@@ -20,11 +20,11 @@ pub use dead::{DeadFilter, DeadLetter, DeadPage, DeadRecord, DeadSource, ErrorDe
 pub use deliveries::{Ownership, Promoted, Rescheduled};
 pub use error::{ErrorKind, StoreError};
 pub use events::{Acknowledged, Counter, Reader, Taken, Waiting};
-pub use inspect::{AttemptLine, ServerFacts, StreamFacts, Summary, WaitingDelivery};
+pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};
 pub use keys::Keys;
 pub use publish::{PublishError, Published, Publisher};
 pub use webhooks::WebhookPage;
-pub use workers::{Beat, TakeOver, TakenOver};
+pub use workers::{Beat, Pending, TakeOver, TakenOver};
 
 /// The consumer group of both streams.
 pub const GROUP: &str = "posthaste";

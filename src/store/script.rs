@@ -15,10 +15,14 @@ scripts! {
     ACK = "ack.lua";
     RETRY = "retry.lua";
     DONE = "done.lua";
+    MARK = "mark.lua";
     DEAD = "dead.lua";
     DEAD_PAGE = "dead_page.lua";
     PROMOTE = "promote.lua";
     REPLAY = "replay.lua";
+    CREATE = "create.lua";
+    STRAYS = "strays.lua";
+    WEBHOOK_SET = "webhook_set.lua";
     WEBHOOK_SWAP = "webhook_swap.lua";
     BEAT = "beat.lua";
     TAKE_OVER = "take_over.lua";

@@ -46,11 +46,9 @@ impl Redis {
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless.
     pub async fn set_webhook(&self, instance: &str, json: &str) -> Result<(), StoreError> {
-        let mut multi = redis::pipe();
-        multi.atomic();
-        multi.cmd("HSET").arg(self.keys().webhooks()).arg(instance).arg(json).ignore();
-        multi.cmd("INCR").arg(self.keys().webhooks_version()).ignore();
-        self.pipe(&multi).await
+        let mut set = script::WEBHOOK_SET.key(self.keys().webhooks());
+        set.key(self.keys().webhooks_version()).arg(instance).arg(json);
+        self.script(&set).await
     }
 
     /// Replaces the webhook of an instance if it is still `read`; returns whether it was.
@@ -68,12 +66,9 @@ impl Redis {
     /// # Errors
     /// When Redis did not confirm it.
     pub async fn delete_webhook(&self, instance: &str) -> Result<bool, StoreError> {
-        let mut multi = redis::pipe();
-        multi.atomic();
-        multi.cmd("HDEL").arg(self.keys().webhooks()).arg(instance);
-        multi.cmd("INCR").arg(self.keys().webhooks_version()).ignore();
-        let (removed,): (bool,) = self.pipe(&multi).await?;
-        Ok(removed)
+        let mut set = script::WEBHOOK_SET.key(self.keys().webhooks());
+        set.key(self.keys().webhooks_version()).arg(instance).arg("");
+        self.script(&set).await
     }
 
     /// About `count` stored webhooks from `cursor` (0: the beginning) on; one may come twice.

@@ -6,15 +6,17 @@ use redis::{Value, cmd};
 
 use super::events::{array, read_entry};
 use super::{GROUP, Redis, StoreError, Taken, script};
-use crate::model::Source;
+use crate::model::{EntryId, Source};
 
 /// What a heartbeat told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beat {
-    /// This worker is alive; these others are not.
+    /// This worker is alive.
     Alive {
-        /// The names of the dead.
+        /// The names of those that are not.
         dead: Vec<String>,
+        /// How long until the next counts as dead, if it does not beat until then.
+        next: Option<Duration>,
     },
     /// This worker has been reaped: what it held is another's now.
     Fenced,
@@ -38,9 +40,14 @@ impl Redis {
         let reply: Vec<Value> = self.script(&beat).await?;
         let mut reply = reply.into_iter();
         match reply.next() {
-            Some(Value::Int(1)) => Ok(Beat::Alive {
-                dead: reply.filter_map(|name| redis::from_redis_value(name).ok()).collect(),
-            }),
+            Some(Value::Int(1)) => {
+                let next = match reply.next() {
+                    Some(Value::Int(ms)) => u64::try_from(ms).ok().map(Duration::from_millis),
+                    _ => None,
+                };
+                let dead = reply.filter_map(|name| redis::from_redis_value(name).ok()).collect();
+                Ok(Beat::Alive { dead, next })
+            }
             _ => Ok(Beat::Fenced),
         }
     }
@@ -51,24 +58,9 @@ impl Redis {
     /// # Errors
     /// When Redis does not answer.
     pub async fn notice_strays(&self) -> Result<(), StoreError> {
-        for source in [Source::Stream, Source::Ready] {
-            let mut info = cmd("XINFO");
-            info.arg("CONSUMERS").arg(self.key_of(source)).arg(GROUP);
-            let consumers: Vec<std::collections::HashMap<String, Value>> = self.query(&info).await?;
-            let mut add = cmd("ZADD");
-            add.arg(self.keys().workers()).arg("NX");
-            let mut any = false;
-            for consumer in consumers {
-                if let Some(Value::BulkString(name)) = consumer.get("name") {
-                    add.arg(0).arg(name);
-                    any = true;
-                }
-            }
-            if any {
-                self.query::<()>(&add).await?;
-            }
-        }
-        Ok(())
+        let mut strays = script::STRAYS.key(self.keys().workers());
+        strays.key(self.keys().stream()).key(self.keys().ready()).arg(GROUP);
+        self.script(&strays).await
     }
 
     /// Takes over up to `count` pending entries of the worker `dead`, or fewer once they exceed `bytes`. None are
@@ -105,6 +97,60 @@ impl Redis {
         leave.key(self.keys().stream()).key(self.keys().ready()).arg(GROUP).arg(worker);
         let left: usize = self.script(&leave).await?;
         Ok(left > 0)
+    }
+}
+
+/// An entry that has been pending for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its id.
+    pub id: EntryId,
+    /// How often it was handed out.
+    pub times: u32,
+}
+
+impl Redis {
+    /// Up to `count` entries that have been pending for `idle` or longer, after `after`; of one consumer, or of all.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn idle_entries(
+        &self,
+        source: Source,
+        consumer: Option<&str>,
+        idle: Duration,
+        after: Option<&EntryId>,
+        count: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let mut pending = cmd("XPENDING");
+        pending.arg(self.key_of(source)).arg(GROUP).arg("IDLE").arg(idle.as_millis() as u64);
+        pending.arg(after.map_or_else(|| "-".to_owned(), |after| format!("({after}"))).arg("+").arg(count);
+        if let Some(consumer) = consumer {
+            pending.arg(consumer);
+        }
+        let found: Vec<(String, String, u64, u32)> = self.query(&pending).await?;
+        Ok(found.into_iter().map(|(id, _, _, times)| Pending { id: EntryId::new(&id), times }).collect())
+    }
+
+    /// Claims an entry for `worker` if it is still idle, without counting it as a further takeover.
+    ///
+    /// # Errors
+    /// When Redis does not answer. What it may have handed over all the same is in this worker's pending list.
+    pub async fn claim(
+        &self,
+        source: Source,
+        worker: &str,
+        idle: Duration,
+        entry: &Pending,
+    ) -> Result<Option<Taken>, StoreError> {
+        let mut claim = cmd("XCLAIM");
+        claim.arg(self.key_of(source)).arg(GROUP).arg(worker).arg(idle.as_millis() as u64);
+        claim.arg(entry.id.as_str()).arg("RETRYCOUNT").arg(entry.times);
+        let claimed: Value = self.query(&claim).await?;
+        Ok(match array(claimed).and_then(|[entry]| array(entry)) {
+            Some([Value::BulkString(id), fields]) => read_entry(source, &id, fields),
+            _ => None,
+        })
     }
 }
 

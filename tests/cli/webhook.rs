@@ -21,6 +21,7 @@ async fn all_three_generations_of_the_settings_are_stored_alike() {
         json!({ "webhook": { "enabled": true, "url": url, "headers": null, "byEvents": true, "base64": true,
             "events": ["CALL"] } }),
     ];
+    let mut versions = Vec::new();
     for (i, body) in bodies.iter().enumerate() {
         let instance = format!("gen-{i}");
         let body = body.to_string();
@@ -28,8 +29,9 @@ async fn all_three_generations_of_the_settings_are_stored_alike() {
         let expected = json!({ "enabled": true, "url": url, "headers": {}, "byEvents": true, "base64": true,
             "events": ["CALL"] });
         assert_eq!(redis.webhook(&instance).await, expected, "{body}");
+        versions.push(version(&redis).await);
     }
-    assert_eq!(version(&redis).await, Some(3));
+    assert!(versions.is_sorted_by(|a, b| a < b) && versions[0].is_some(), "{versions:?}");
 }
 
 #[tokio::test]

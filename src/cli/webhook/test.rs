@@ -16,8 +16,8 @@ use super::{existing, shown};
 use crate::decide::{fan_out, request, webhook};
 use crate::http::{Client, ClientSettings};
 use crate::model::{
-    Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, EventName, Outcome, Receipt, Source,
-    Target, Webhook, display_url,
+    Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, EventName, Held, Outcome, Receipt,
+    Source, Target, Webhook, display_url,
 };
 
 /// How much of the reply is shown.
@@ -75,7 +75,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now: Duration) -> 
     let id = format!("test-{ms}");
     let entry = EntryId::new("0-0");
     Ok(Delivery {
-        receipt: Arc::new(Receipt::new(Source::Stream, entry.clone(), "test".into(), 1)),
+        receipt: Arc::new(Receipt::new(&Held::default(), Source::Stream, entry.clone(), "test".into(), 1)),
         event: Arc::new(Event {
             key: EventKey::new(entry.as_str()),
             id: EventId::parse(&id)?,
@@ -87,6 +87,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now: Duration) -> 
         target: Ok(Arc::new(target)),
         attempt: 1,
         first_attempt_ms: None,
+        suspect: false,
     })
 }
 

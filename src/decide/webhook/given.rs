@@ -23,6 +23,10 @@ pub(super) enum Setting {
     DisabledReason,
 }
 
+/// What Evolution API's `GET /webhook/find` tells of its own record beside the settings: passed over, so that its
+/// answer can be handed on as it is.
+const RECORD_KEYS: [&str; 4] = ["id", "instanceId", "createdAt", "updatedAt"];
+
 /// Every key that is understood: Evolution API 1 (`webhook_by_events`), early 2 (`webhookByEvents`), now (`byEvents`),
 /// and our own.
 const KEYS: &[(&str, Setting)] = &[
@@ -66,6 +70,9 @@ impl<'a> Given<'a> {
     }
 
     fn add(&mut self, member: Member<'a>) -> Result<(), WebhookError> {
+        if RECORD_KEYS.contains(&&*member.key) {
+            return Ok(());
+        }
         let Some((_, setting)) = KEYS.iter().find(|(key, _)| *key == member.key) else {
             let nearest = nearest(&member.key, KEYS.iter().map(|(key, _)| *key));
             return Err(WebhookError::UnknownKey { key: member.key, nearest });

@@ -107,10 +107,19 @@ mod tests {
         );
         assert_eq!(refused(r#"{"webhook":{"Url":"https://h/"}}"#), "unknown key `Url`: did you mean url?");
         assert_eq!(
-            refused(r#"{"url":"https://h/","instanceId":"x\u001b"}"#),
-            "unknown key `instanceId`; known are enabled, url, headers, byEvents, base64, events and secret"
+            refused(r#"{"url":"https://h/","retention":"x\u001b"}"#),
+            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events and secret"
         );
         assert!(refused(r#"{"webhook":{"webhook":{}}}"#).starts_with("unknown key `webhook`"));
+    }
+
+    #[test]
+    fn a_record_as_evolution_api_tells_it_is_understood() {
+        let webhook = read(
+            r#"{"id":"cm1","url":"https://h/","headers":null,"enabled":true,"events":[],"webhookByEvents":false,
+            "webhookBase64":true,"createdAt":"2025-01-01","updatedAt":"2025-01-01","instanceId":"6d1f"}"#,
+        );
+        assert!(webhook.is_ok_and(|webhook| webhook.base64));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What `posthaste check` finds, and what that means for the events.
+//! Whether a Redis server is fit to hold events: what could be lost with it, and the line that mends it.
 
-use super::super::format::size;
-use super::finding::Finding;
-use crate::config::Config;
-use crate::store::ServerFacts;
+mod finding;
+
+pub use finding::{Finding, Level};
+
+use crate::model::ServerFacts;
 
 /// The oldest server whose commands suffice, and the oldest that is tested with.
 const NEEDED: (u32, u32) = (6, 2);
@@ -11,15 +12,8 @@ const BASELINE: (u32, u32) = (7, 0);
 /// From this share of `maxmemory` on, in percent, memory is said to be short.
 const SHORT_PERCENT: u64 = 80;
 
-/// The settings could be read; what in them is most probably not meant.
-pub(super) fn of_settings(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![Finding::ok("settings", "can be used")];
-    findings.extend(config.warnings.iter().map(|warning| Finding::warning("settings", warning.clone())));
-    findings
-}
-
 /// What of the server bears on the events.
-pub(super) fn of_server(facts: &ServerFacts) -> Vec<Finding> {
+pub fn of_server(facts: &ServerFacts) -> Vec<Finding> {
     let mut findings = vec![version(facts), role(facts), persistence(facts)];
     if facts.aof {
         findings.push(fsync(facts));
@@ -145,9 +139,13 @@ fn replicas(facts: &ServerFacts) -> Finding {
     }
 }
 
+/// Bytes, in words.
+fn size(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Level;
     use super::*;
 
     fn safe() -> ServerFacts {

@@ -1,0 +1,215 @@
+//! What an entry asks for: deliveries to be attempted, or something to be settled at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::hooks::Hook;
+use super::{Idle, Unreadable, Work};
+use crate::decide::fan_out::{self, GlobalRule};
+use crate::decide::poison::{self, Verdict};
+use crate::model::{
+    DeadReason, Delivery, Destination, EntryId, Event, Held, Receipt, Source, Target, TransportError,
+};
+
+/// The operator's own destinations.
+#[derive(Clone, Debug)]
+pub struct Destinations {
+    /// Which events the global destination wants.
+    pub rule: GlobalRule,
+    /// The global destination, where it is enabled and has a URL.
+    pub global: Option<Arc<Target>>,
+    /// The ERRORS webhook, likewise.
+    pub errors: Option<Arc<Target>>,
+}
+
+/// What making deliveries of entries needs.
+pub(super) struct Make<'a> {
+    /// The operator's own destinations.
+    pub(super) destinations: &'a Destinations,
+    /// The webhooks of the instances concerned.
+    pub(super) hooks: &'a HashMap<String, Arc<Hook>>,
+    /// What earlier owners settled or rescheduled of entries of the producers' stream.
+    pub(super) settled: &'a HashMap<EntryId, Vec<Destination>>,
+    /// The name the entries were read under.
+    pub(super) consumer: &'a Arc<str>,
+    /// What this process holds.
+    pub(super) held: &'a Held,
+}
+
+/// What an entry turned out to be.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A delivery to be attempted.
+    Attempt(Box<Delivery>),
+    /// Something to be settled as it is.
+    Settle(Work),
+}
+
+/// Where a delivery goes, or why it is dead.
+type Resolved = Result<Result<Arc<Target>, TransportError>, (DeadReason, String)>;
+
+impl Make<'_> {
+    /// What is to be done for an entry that was taken over so many times.
+    pub(super) fn steps(&self, entry: Entry, takeovers: u32) -> Vec<Step> {
+        let steps = self.innocent(entry);
+        match poison::judge(takeovers) {
+            Verdict::Innocent => steps,
+            Verdict::Suspect => steps.into_iter().map(suspect).collect(),
+            Verdict::Guilty => steps.into_iter().map(|step| condemn(step, takeovers)).collect(),
+        }
+    }
+
+    fn innocent(&self, entry: Entry) -> Vec<Step> {
+        match entry {
+            Entry::Unreadable { source, id, key, event_id, reason, why } => {
+                let receipt = self.receipt(source, id, 1);
+                vec![Step::Settle(Work::Unreadable(Unreadable { receipt, key, id: event_id, reason, why }))]
+            }
+            Entry::Lost { id, key } => {
+                vec![Step::Settle(Work::Idle(Idle::Settled(self.receipt(Source::Ready, id, 0), key)))]
+            }
+            Entry::New { id, event } => self.first(id, &event),
+            Entry::Due { id, event, destination, attempts, first_attempt_ms } => {
+                let resolved = self.resolve(&destination);
+                let receipt = self.receipt(Source::Ready, id, 1);
+                let target = match &resolved {
+                    Ok(target) => target.clone(),
+                    Err((_, why)) => Err(TransportError::BadWebhook(why.clone())),
+                };
+                let attempt = if resolved.is_ok() { attempts + 1 } else { attempts };
+                let delivery = Delivery {
+                    receipt,
+                    event,
+                    destination,
+                    target,
+                    attempt,
+                    first_attempt_ms,
+                    suspect: false,
+                };
+                vec![match resolved {
+                    Ok(_) => Step::Attempt(Box::new(delivery)),
+                    Err((reason, why)) => Step::Settle(Work::Buried(Box::new(delivery), reason, why)),
+                }]
+            }
+        }
+    }
+
+    /// The first attempts of an event.
+    fn first(&self, id: EntryId, event: &Arc<Event>) -> Vec<Step> {
+        let settled = self.settled.get(&id);
+        let mut targets = self.wanted(event);
+        let unrouted = targets.is_empty();
+        targets.retain(|(destination, _)| settled.is_none_or(|settled| !settled.contains(destination)));
+        let receipt = self.receipt(Source::Stream, id, targets.len());
+        if settled.is_some() {
+            receipt.record();
+        }
+        if targets.is_empty() {
+            let idle = if unrouted && settled.is_none() {
+                Idle::Unrouted(receipt)
+            } else {
+                Idle::Settled(receipt, event.key.clone())
+            };
+            return vec![Step::Settle(Work::Idle(idle))];
+        }
+        let attempt = |(destination, target)| {
+            let (receipt, event) = (Arc::clone(&receipt), Arc::clone(event));
+            Step::Attempt(Box::new(Delivery {
+                receipt,
+                event,
+                destination,
+                target,
+                attempt: 1,
+                first_attempt_ms: None,
+                suspect: false,
+            }))
+        };
+        targets.into_iter().map(attempt).collect()
+    }
+
+    /// The destinations an event has (1.4).
+    fn wanted(&self, event: &Event) -> Vec<(Destination, Result<Arc<Target>, TransportError>)> {
+        let name = event.envelope.name();
+        let mut targets = Vec::with_capacity(2);
+        if let Some(target) = &self.destinations.global
+            && fan_out::global(&self.destinations.rule, name).is_ok()
+        {
+            targets.push((Destination::Global, Ok(Arc::clone(target))));
+        }
+        let Some(instance) = event.envelope.instance() else {
+            return targets;
+        };
+        let to = Destination::Instance(Arc::clone(instance));
+        match self.hooks.get(&**instance).map(|hook| &**hook) {
+            Some(Hook::Set(webhook, target))
+                if fan_out::instance(Some(webhook), Some(instance), name).is_ok() =>
+            {
+                targets.push((to, Ok(Arc::clone(target))));
+            }
+            Some(Hook::Broken(why)) => targets.push((to, Err(TransportError::BadWebhook(why.clone())))),
+            Some(Hook::Set(..) | Hook::Off(_) | Hook::Missing) | None => {}
+        }
+        targets
+    }
+
+    /// The target of a delivery that waited: the settings may have changed since.
+    fn resolve(&self, destination: &Destination) -> Resolved {
+        let removed = |why: &str| Err((DeadReason::Removed, why.to_owned()));
+        match destination {
+            Destination::Global => match &self.destinations.global {
+                Some(target) => Ok(Ok(Arc::clone(target))),
+                None => removed("the global webhook was disabled while the delivery waited"),
+            },
+            Destination::Errors => match &self.destinations.errors {
+                Some(target) => Ok(Ok(Arc::clone(target))),
+                None => removed("the ERRORS webhook was disabled while the delivery waited"),
+            },
+            Destination::Instance(instance) => match self.hooks.get(&**instance).map(|hook| &**hook) {
+                Some(Hook::Broken(why)) => Ok(Err(TransportError::BadWebhook(why.clone()))),
+                Some(Hook::Set(_, target)) => Ok(Ok(Arc::clone(target))),
+                Some(Hook::Off(webhook)) if webhook.disabled_reason.is_some() => {
+                    Err((DeadReason::Gone, "the receiver answered 410 to another delivery".to_owned()))
+                }
+                Some(Hook::Off(_)) => {
+                    removed("the instance's webhook was disabled while the delivery waited")
+                }
+                Some(Hook::Missing) | None => {
+                    removed("the instance's webhook was removed while the delivery waited")
+                }
+            },
+        }
+    }
+
+    fn receipt(&self, source: Source, id: EntryId, fan_out: usize) -> Arc<Receipt> {
+        Arc::new(Receipt::new(self.held, source, id, Arc::clone(self.consumer), fan_out))
+    }
+}
+
+fn suspect(step: Step) -> Step {
+    match step {
+        Step::Attempt(delivery) => {
+            tracing::warn!(
+                id = %delivery.event.id,
+                destination = %delivery.destination,
+                "workers died again and again while they held this delivery; it is attempted alone"
+            );
+            Step::Attempt(Box::new(Delivery { suspect: true, ..*delivery }))
+        }
+        settle => settle,
+    }
+}
+
+fn condemn(step: Step, takeovers: u32) -> Step {
+    match step {
+        Step::Attempt(delivery) => {
+            // The attempt that would have been next was not made.
+            let delivery = Box::new(Delivery { attempt: delivery.attempt - 1, ..*delivery });
+            let why = format!(
+                "{takeovers} workers died while they held it, the last while it attempted nothing else"
+            );
+            Step::Settle(Work::Buried(delivery, DeadReason::Poison, why))
+        }
+        settle => settle,
+    }
+}

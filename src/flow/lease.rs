@@ -1,0 +1,127 @@
+//! The lease: this worker's name, and until when it may begin attempts under it.
+//!
+//! A worker that does not beat is taken for dead by the others, which then attempt what it held. So it begins nothing
+//! once it could be: it was paused, or Redis is away, or its heartbeats do not get through. Heartbeats have a thread
+//! and connections of their own, so that neither a busy runtime nor a slow command holds them up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::outage::Outage;
+use crate::store::{Beat, Redis, StoreError};
+
+/// How often a worker beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a worker may be silent before the others take over.
+pub const DEAD_AFTER: Duration = Duration::from_secs(3);
+/// How long a heartbeat may take; a later one would come too late.
+pub const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much earlier than the others this worker takes itself for dead.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// A worker's name, and until when it may begin attempts under it.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The consumer name.
+    pub name: Arc<str>,
+    until: Instant,
+}
+
+impl Lease {
+    /// The lease of a worker whose latest heartbeat was sent at `sent`.
+    pub fn new(name: Arc<str>, sent: Instant) -> Self {
+        Self { name, until: sent + DEAD_AFTER - MARGIN }
+    }
+
+    /// Whether attempts may begin at `now`.
+    pub(super) fn is_valid(&self, now: Instant) -> bool {
+        now < self.until
+    }
+}
+
+/// Keeps the lease.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// The server, on connections of its own.
+    pub redis: Redis,
+    /// Where the lease is told.
+    pub lease: watch::Sender<Lease>,
+    /// Where dead workers are told.
+    pub dead: mpsc::Sender<Vec<String>>,
+    /// Makes a new name.
+    pub new_name: fn() -> Arc<str>,
+}
+
+impl Heartbeat {
+    /// Beats until `stop`, on the calling thread. The first beat has been made.
+    pub fn run(self, stop: CancellationToken) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.beat(stop)),
+            Err(error) => tracing::error!(%error, "no heartbeats: this worker attempts nothing"),
+        }
+    }
+
+    async fn beat(self, stop: CancellationToken) {
+        let mut outage = Outage::new("heartbeat");
+        let mut wait = BEAT;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return,
+            }
+            match self.tick().await {
+                Ok(next) => {
+                    outage.over();
+                    wait = next.map_or(BEAT, |next| next.min(BEAT));
+                }
+                Err(error) => {
+                    outage.wait(&error, &stop).await;
+                    wait = Duration::ZERO;
+                }
+            }
+        }
+    }
+
+    /// One beat; how long until another worker may be dead.
+    async fn tick(&self) -> Result<Option<Duration>, StoreError> {
+        let name = Arc::clone(&self.lease.borrow().name);
+        let sent = Instant::now();
+        match self.redis.beat(&name, DEAD_AFTER, false).await? {
+            Beat::Alive { dead, next } => {
+                self.lease.send_replace(Lease::new(name, sent));
+                if !dead.is_empty() {
+                    // Full while the recovery is at it; those that are left are told with the next beat.
+                    let _ = self.dead.try_send(dead);
+                }
+                Ok(next)
+            }
+            Beat::Fenced => {
+                let new = (self.new_name)();
+                tracing::warn!(old = %name, %new, "taken for dead, or redis lost its data; going on under a new name");
+                self.redis.create_group().await?;
+                let sent = Instant::now();
+                self.redis.beat(&new, DEAD_AFTER, true).await?;
+                self.lease.send_replace(Lease::new(new, sent));
+                Ok(None)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_ends_before_the_others_take_over() {
+        let sent = Instant::now();
+        let lease = Lease::new("a".into(), sent);
+        assert!(lease.is_valid(sent));
+        assert!(lease.is_valid(sent + BEAT * 2));
+        assert!(!lease.is_valid(sent + DEAD_AFTER - MARGIN));
+    }
+}
