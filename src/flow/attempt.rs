@@ -36,7 +36,7 @@ impl Attempting {
         let took = started.elapsed();
         tracing::debug!(
             id = %delivery.event.id,
-            destination = %delivery.destination,
+            destination = ?delivery.destination.to_string(),
             attempt = delivery.attempt,
             outcome = %outcome.summary(),
             took_ms = took.as_millis(),

@@ -53,10 +53,10 @@ impl Undertaker {
         if ownership == Ownership::Ours {
             tracing::warn!(
                 id = %letter.event_id,
-                destination = %letter.destination.as_ref().map(ToString::to_string).unwrap_or_default(),
+                destination = ?letter.destination.as_ref().map(ToString::to_string).unwrap_or_default(),
                 reason = %letter.reason,
                 attempts = letter.attempts,
-                error = %letter.error,
+                error = ?letter.error,
                 "dead letter"
             );
         }
@@ -93,12 +93,12 @@ impl Undertaker {
         };
         match self.try_disable(instance, &target.url).await {
             Ok(true) => {
-                tracing::warn!(%instance, "the receiver answered 410: the instance's webhook is disabled")
+                tracing::warn!(?instance, "the receiver answered 410: the instance's webhook is disabled")
             }
             Ok(false) => {}
             // The next delivery meets the same answer, and tries again.
             Err(error) => {
-                tracing::warn!(%instance, %error, "the webhook of a receiver that is gone was not disabled")
+                tracing::warn!(?instance, %error, "the webhook of a receiver that is gone was not disabled")
             }
         }
     }
@@ -148,7 +148,13 @@ fn obituary(work: &Work, reason: DeadReason) -> Option<Obituary<'_>> {
             Some(Obituary { letter, delivery: Some(delivery) })
         }
         Work::Buried(delivery, _, why) => {
-            let letter = DeadLetter { error: why.clone(), ..letter(delivery, reason) };
+            let last = delivery.last_attempt.as_ref();
+            let letter = DeadLetter {
+                last_attempt_ms: last.map(|last| last.at_ms),
+                status: last.and_then(|last| last.status),
+                error: last.map_or_else(|| why.clone(), |last| format!("{why}; before: {}", last.summary)),
+                ..letter(delivery, reason)
+            };
             Some(Obituary { letter, delivery: Some(delivery) })
         }
         Work::Unreadable(Unreadable { id, why, .. }) => {

@@ -70,7 +70,7 @@ impl Make<'_> {
                 vec![Step::Settle(Work::Idle(Idle::Settled(self.receipt(Source::Ready, id, 0), key)))]
             }
             Entry::New { id, event } => self.first(id, &event),
-            Entry::Due { id, event, destination, attempts, first_attempt_ms } => {
+            Entry::Due { id, event, destination, attempts, first_attempt_ms, last_attempt } => {
                 let resolved = self.resolve(&destination);
                 let receipt = self.receipt(Source::Ready, id, 1);
                 let target = match &resolved {
@@ -85,6 +85,7 @@ impl Make<'_> {
                     target,
                     attempt,
                     first_attempt_ms,
+                    last_attempt,
                     suspect: false,
                 };
                 vec![match resolved {
@@ -122,6 +123,7 @@ impl Make<'_> {
                 target,
                 attempt: 1,
                 first_attempt_ms: None,
+                last_attempt: None,
                 suspect: false,
             }))
         };
@@ -191,7 +193,7 @@ fn suspect(step: Step) -> Step {
         Step::Attempt(delivery) => {
             tracing::warn!(
                 id = %delivery.event.id,
-                destination = %delivery.destination,
+                destination = ?delivery.destination.to_string(),
                 "workers died again and again while they held this delivery; it is attempted alone"
             );
             Step::Attempt(Box::new(Delivery { suspect: true, ..*delivery }))

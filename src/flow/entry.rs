@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{DeadReason, Destination, EntryId, Envelope, Event, EventId, EventKey, Source};
+use crate::model::{
+    DeadReason, Destination, EntryId, Envelope, Event, EventId, EventKey, LastAttempt, Source,
+};
 use crate::store::{Taken, Waiting};
 
 /// An entry that came, by a read or by a takeover.
@@ -57,6 +59,7 @@ pub(super) enum Entry {
         destination: Destination,
         attempts: u32,
         first_attempt_ms: Option<u64>,
+        last_attempt: Option<LastAttempt>,
     },
     /// Its hash is gone.
     Lost {
@@ -100,7 +103,7 @@ pub(super) fn read_due(
     found: Option<Waiting>,
 ) -> Entry {
     let Some(waiting) = found else {
-        tracing::warn!(entry = %id, event = %key, %destination, "a delivery is due whose event is gone; dropped");
+        tracing::warn!(entry = %id, event = ?key.as_str(), destination = ?destination.to_string(), "a delivery is due whose event is gone; dropped");
         return Entry::Lost { id: id.clone(), key: key.clone() };
     };
     let event_id = EventId::parse(&waiting.event_id).or_else(|_| EventId::parse(id.as_str()));
@@ -117,6 +120,7 @@ pub(super) fn read_due(
             destination: destination.clone(),
             attempts: waiting.attempts,
             first_attempt_ms: waiting.first_attempt_ms,
+            last_attempt: waiting.last_attempt,
         },
         (Err(error), _) => unreadable_due(id, Some(key), &error.to_string()),
         (_, Err(error)) => unreadable_due(id, Some(key), &error.to_string()),

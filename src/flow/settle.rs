@@ -18,7 +18,7 @@ use super::half_done::HalfDone;
 use super::outage::Outage;
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
-use crate::model::{Attempted, DeadReason, Delivery, Destination, Settlement};
+use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement};
 use crate::store::{ErrorKind, Ownership, Redis, Rescheduled, StoreError};
 
 /// How much is settled at a time.
@@ -164,9 +164,14 @@ impl Settler {
         match failure {
             Failure::Reschedule(attempted, delay) => {
                 let delivery = &attempted.delivery;
-                let outcome = attempted.outcome.summary();
+                let last_attempt = LastAttempt {
+                    at_ms: attempted.started_ms,
+                    status: attempted.outcome.status(),
+                    summary: attempted.outcome.summary(),
+                };
                 let first_attempt_ms = delivery.first_attempt_ms.unwrap_or(attempted.started_ms);
-                let failed = Rescheduled { delivery, first_attempt_ms, delay: *delay, outcome: &outcome };
+                let failed =
+                    Rescheduled { delivery, first_attempt_ms, delay: *delay, last_attempt: &last_attempt };
                 let ownership = self.redis.reschedule(&failed).await?;
                 self.sooner.notify_one();
                 Ok(ownership)

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Destination, Event, Outcome, Receipt, Target, TransportError};
+use super::{Destination, Event, LastAttempt, Outcome, Receipt, Target, TransportError};
 
 /// Which stream an entry was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,8 @@ pub struct Delivery {
     pub attempt: u32,
     /// When the first attempt was made, Unix milliseconds; none before it.
     pub first_attempt_ms: Option<u64>,
+    /// What the attempt before came to; none before the first.
+    pub last_attempt: Option<LastAttempt>,
     /// Whether workers died again and again while they held it: it is attempted alone.
     pub suspect: bool,
 }

@@ -18,7 +18,7 @@ pub use destination::{Destination, DestinationError};
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use envelope::{array_elements, object_members};
 pub use event::{Event, EventId, EventIdError, EventKey, EventName, EventNameError, KNOWN_EVENTS};
-pub use outcome::{Outcome, Reply, TransportError};
+pub use outcome::{LastAttempt, Outcome, Reply, TransportError};
 pub use post::Post;
 pub use receipt::{Held, Hold, Receipt};
 pub use secret::{Secret, display_url};

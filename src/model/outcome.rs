@@ -1,5 +1,6 @@
 //! Outcomes: what an attempt came to.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +60,34 @@ pub enum TransportError {
     Other(String),
 }
 
+/// What the last attempt of a waiting delivery came to. Written `<ms> <status or -> <summary>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastAttempt {
+    /// When it was begun, Unix ms.
+    pub at_ms: u64,
+    /// The HTTP status, where there was an answer.
+    pub status: Option<u16>,
+    /// What happened in one line.
+    pub summary: String,
+}
+
+impl fmt::Display for LastAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        write!(f, "{} {status} {}", self.at_ms, self.summary)
+    }
+}
+
+impl LastAttempt {
+    /// Reads it as it is written.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ' ');
+        let at_ms = parts.next()?.parse().ok()?;
+        let status = parts.next()?.parse().ok();
+        Some(Self { at_ms, status, summary: parts.next()?.to_owned() })
+    }
+}
+
 impl TransportError {
     /// A short name of the kind, for records and metrics.
     pub fn kind(&self) -> &'static str {
@@ -97,5 +126,19 @@ impl Outcome {
             Self::Replied(reply) => format!("the receiver answered {}", reply.status),
             Self::Failed(error) => error.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_attempt_is_read_as_it_is_written() {
+        for status in [Some(503), None] {
+            let last = LastAttempt { at_ms: 1_700_000_000_000, status, summary: "a b  c".to_owned() };
+            assert_eq!(LastAttempt::parse(&last.to_string()), Some(last));
+        }
+        assert_eq!(LastAttempt::parse("nonsense"), None);
     }
 }

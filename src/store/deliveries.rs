@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{GROUP, Redis, StoreError, script};
-use crate::model::{Delivery, Source};
+use crate::model::{Delivery, LastAttempt, Source};
 
 /// A failed delivery to be attempted again.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub struct Rescheduled<'a> {
     pub first_attempt_ms: u64,
     /// How long to wait.
     pub delay: Duration,
-    /// What the attempt came to, in words.
-    pub outcome: &'a str,
+    /// What the attempt came to.
+    pub last_attempt: &'a LastAttempt,
 }
 
 /// Whether a settlement was this worker's to make.
@@ -50,7 +50,7 @@ impl Redis {
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless.
     pub async fn reschedule(&self, failed: &Rescheduled<'_>) -> Result<Ownership, StoreError> {
-        let Rescheduled { delivery, first_attempt_ms, delay, outcome } = failed;
+        let Rescheduled { delivery, first_attempt_ms, delay, last_attempt } = failed;
         let (receipt, event) = (&delivery.receipt, &delivery.event);
         let keys = self.keys();
         let mut retry = script::RETRY.key(self.key_of(receipt.source));
@@ -58,7 +58,7 @@ impl Redis {
         retry.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
         retry.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
         retry.arg(event.key.as_str()).arg(delivery.destination.to_string());
-        retry.arg(delivery.attempt).arg(first_attempt_ms).arg(millis(*delay)).arg(*outcome);
+        retry.arg(delivery.attempt).arg(first_attempt_ms).arg(millis(*delay)).arg(last_attempt.to_string());
         retry.arg(event.id.as_str()).arg(event.pushed_ms);
         retry.arg(event.traceparent.as_deref().unwrap_or(""));
         Ok(Ownership::of(self.script(&retry).await?))

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd};
 
 use super::{ErrorKind, GROUP, Keys, Redis, StoreError, script};
-use crate::model::{Destination, EntryId, EventKey, Source};
+use crate::model::{Destination, EntryId, EventKey, LastAttempt, Source};
 
 /// How much longer than BLOCK the client waits for a reply: a reply that is given up has moved entries into the
 /// pending list all the same.
@@ -54,6 +54,8 @@ pub struct Waiting {
     pub attempts: u32,
     /// When the first was made, Unix ms.
     pub first_attempt_ms: Option<u64>,
+    /// What the last came to.
+    pub last_attempt: Option<LastAttempt>,
 }
 
 /// Totals kept in Redis.
@@ -157,7 +159,8 @@ impl Redis {
                 .arg(self.keys().event(key))
                 .arg(&["payload", "id", "pushed", "traceparent"])
                 .arg(format!("attempts:{destination}"))
-                .arg(format!("first:{destination}"));
+                .arg(format!("first:{destination}"))
+                .arg(format!("last:{destination}"));
         }
         let hashes: Vec<Vec<Value>> = self.pipe(&pipeline).await?;
         Ok(hashes.into_iter().map(waiting).collect())
@@ -292,7 +295,9 @@ fn due(event: Option<Bytes>, destination: Option<Bytes>) -> Option<(EventKey, De
 }
 
 fn waiting(hash: Vec<Value>) -> Option<Waiting> {
-    let [payload, event_id, pushed, traceparent, attempts, first] = <[Value; 6]>::try_from(hash).ok()?;
+    let [payload, event_id, pushed, traceparent, attempts, first, last] =
+        <[Value; 7]>::try_from(hash).ok()?;
+    let last: Option<String> = redis::from_redis_value(last).ok().flatten();
     let Value::BulkString(payload) = payload else {
         return None;
     };
@@ -303,6 +308,7 @@ fn waiting(hash: Vec<Value>) -> Option<Waiting> {
         traceparent: redis::from_redis_value(traceparent).ok().flatten(),
         attempts: redis::from_redis_value::<Option<u32>>(attempts).ok().flatten().unwrap_or(0),
         first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
+        last_attempt: last.as_deref().and_then(LastAttempt::parse),
     })
 }
 

@@ -6,7 +6,7 @@ use redis::{Value, cmd};
 
 use super::events::array;
 use super::{Counter, GROUP, Redis, StoreError};
-use crate::model::{EntryId, ServerFacts};
+use crate::model::{EntryId, LastAttempt, ServerFacts};
 
 /// Everything that waits, and the totals.
 #[derive(Clone, Debug, Default)]
@@ -179,7 +179,7 @@ impl Redis {
                 destination: destination.to_owned(),
                 due_ms,
                 attempts: Option::unwrap_or_default(attempts),
-                last: Option::unwrap_or_default(last),
+                last: last_summary(Option::as_deref(&last)),
             };
         Ok(split.into_iter().zip(hashes).map(join).collect())
     }
@@ -230,4 +230,9 @@ impl Redis {
         }
         Ok(facts)
     }
+}
+
+/// What an attempt came to, in words.
+fn last_summary(last: Option<&str>) -> String {
+    last.and_then(LastAttempt::parse).map(|last| last.summary).unwrap_or_default()
 }

@@ -23,10 +23,7 @@ impl Scene {
     }
 
     async fn answering(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
-        let scene = Self {
-            redis: RedisServer::start(),
-            receiver: Receiver::answering(script).await,
-        };
+        let scene = Self { redis: RedisServer::start(), receiver: Receiver::answering(script).await };
         scene.hook("good").await;
         scene
     }
@@ -34,9 +31,7 @@ impl Scene {
     /// Sets the webhook of an instance, to a path of its name.
     async fn hook(&self, instance: &str) {
         let url = self.receiver.url(&format!("/{instance}"));
-        self.redis
-            .set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#))
-            .await;
+        self.redis.set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#)).await;
     }
 
     /// Pushes entries, each between two good events; returns their ids. To be called before there is a worker, which
@@ -53,9 +48,7 @@ impl Scene {
 
     async fn push_good(&self, number: usize) {
         let envelope = format!(r#"{{"event":"messages.upsert","instance":"good","data":{number}}}"#);
-        self.redis
-            .push_with_id(&format!("good-{number}"), &envelope)
-            .await;
+        self.redis.push_with_id(&format!("good-{number}"), &envelope).await;
     }
 
     /// Waits until the good events around `bad` entries have arrived; each at its first attempt, and once.
@@ -128,10 +121,8 @@ fn unreadable() -> Vec<(Fields, &'static str)> {
     let bad_event = "`event` is not a non-empty string";
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let two_payloads = [r#"{"event":"x","instance":"good"}"#, "the last counts"];
-    let odd_bytes: Fields = vec![
-        (b"\xff\x00:1,".to_vec(), b"\x00\xfe".to_vec()),
-        (b"\r\n".to_vec(), Vec::new()),
-    ];
+    let odd_bytes: Fields =
+        vec![(b"\xff\x00:1,".to_vec(), b"\x00\xfe".to_vec()), (b"\r\n".to_vec(), Vec::new())];
     let mut cases = vec![
         (fields(&[("foo", "bar")]), no_payload),
         (fields(&[("", "")]), no_payload),
@@ -197,9 +188,7 @@ async fn an_entry_that_is_no_event_becomes_a_dead_letter_byte_for_byte() {
 #[tokio::test]
 async fn an_entry_may_have_ten_thousand_fields() {
     let scene = Scene::new().await;
-    let odd: Fields = (0..10_000)
-        .map(|i| (format!("field-{i}").into_bytes(), vec![0xff; i % 7]))
-        .collect();
+    let odd: Fields = (0..10_000).map(|i| (format!("field-{i}").into_bytes(), vec![0xff; i % 7])).collect();
     let envelope = payload(r#"{"event":"x","instance":"good","data":"among many"}"#);
     let with_event = [&odd[..5000], &envelope[..], &odd[5000..]].concat();
     let ids = scene.push_between_good_ones(&[odd.clone(), with_event]).await;
@@ -223,9 +212,7 @@ async fn a_payload_of_16_mib_is_delivered_and_one_byte_more_is_too_large() {
     };
     let scene = Scene::new().await;
     let (largest, too_large) = (of_size(LIMIT), of_size(LIMIT + 1));
-    let ids = scene
-        .push_between_good_ones(&[payload(&too_large), payload(&largest)])
-        .await;
+    let ids = scene.push_between_good_ones(&[payload(&too_large), payload(&largest)]).await;
     let _worker = Worker::start(&scene.redis, &[]).await;
     scene.good_ones_arrived(2).await;
     let received = scene.receiver.wait_for_of(&ids[1], 1).await;
@@ -249,22 +236,12 @@ async fn a_payload_of_16_mib_is_delivered_and_one_byte_more_is_too_large() {
 #[tokio::test]
 async fn nesting_of_any_depth_is_delivered_with_and_without_its_media() {
     let scene = Scene::answering(|request| {
-        Answer::status(if request.id().starts_with("deep") && request.attempt() == 1 {
-            500
-        } else {
-            200
-        })
+        Answer::status(if request.id().starts_with("deep") && request.attempt() == 1 { 500 } else { 200 })
     })
     .await;
     let (bare, full) = (scene.receiver.url("/bare"), scene.receiver.url("/full"));
-    scene
-        .redis
-        .set_webhook("bare", &format!(r#"{{"url":"{bare}","base64":false}}"#))
-        .await;
-    scene
-        .redis
-        .set_webhook("full", &format!(r#"{{"url":"{full}","base64":true}}"#))
-        .await;
+    scene.redis.set_webhook("bare", &format!(r#"{{"url":"{bare}","base64":false}}"#)).await;
+    scene.redis.set_webhook("full", &format!(r#"{{"url":"{full}","base64":true}}"#)).await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let objects = format!("{}1{}", r#"{"base64":"#.repeat(100_000), "}".repeat(100_000));
     let with = |instance: &str, message: &str| {
@@ -274,13 +251,7 @@ async fn nesting_of_any_depth_is_delivered_with_and_without_its_media() {
     let kept = format!(r#""b":{objects}"#);
     for instance in ["bare", "full"] {
         scene.push_good(0).await;
-        scene
-            .redis
-            .push_with_id(
-                &format!("deep-{instance}"),
-                &format!("{}}}", with(instance, &media)),
-            )
-            .await;
+        scene.redis.push_with_id(&format!("deep-{instance}"), &format!("{}}}", with(instance, &media))).await;
     }
     scene.push_good(1).await;
     let _worker = Worker::start(&scene.redis, &[RETRY_AT_ONCE]).await;
@@ -344,10 +315,7 @@ async fn an_instance_may_have_any_name() {
     scene.push_good(0).await;
     for (i, name) in names.iter().enumerate() {
         let url = scene.receiver.url(&format!("/{i}"));
-        scene
-            .redis
-            .set_webhook(name, &format!(r#"{{"url":"{url}"}}"#))
-            .await;
+        scene.redis.set_webhook(name, &format!(r#"{{"url":"{url}"}}"#)).await;
         for kind in ["flaky", "hopeless"] {
             let envelope = format!(r#"{{"event":"x","instance":{},"data":{i}}}"#, json(name));
             scene.redis.push_with_id(&format!("{kind}-{i}"), &envelope).await;
@@ -375,14 +343,8 @@ async fn an_instance_may_have_any_name() {
         assert_eq!(letter.text("instance"), name);
         assert_eq!(letter.text("reason"), "rejected");
     }
-    assert!(
-        !worker.log().contains("\nforged log line"),
-        "a name does not break out of its line of the log"
-    );
-    assert!(
-        !worker.log().contains('\u{1b}'),
-        "a name does not steer the terminal"
-    );
+    assert!(!worker.log().contains("\nforged log line"), "a name does not break out of its line of the log");
+    assert!(!worker.log().contains('\u{1b}'), "a name does not steer the terminal");
 
     mended.store(true, Ordering::SeqCst);
     let store = scene.redis.store();
@@ -403,20 +365,13 @@ async fn without_an_instance_only_the_global_destination_applies() {
     scene.hook("").await;
     scene.hook("null").await;
     let global = scene.receiver.url("/global");
-    let texts = [
-        r#"{"event":"x","data":1}"#,
-        r#"{"event":"x","instance":null}"#,
-        r#"{"event":"x","instance":""}"#,
-    ];
+    let texts =
+        [r#"{"event":"x","data":1}"#, r#"{"event":"x","instance":null}"#, r#"{"event":"x","instance":""}"#];
     let entries = texts.map(payload);
     let ids = scene.push_between_good_ones(&entries).await;
     let _worker = Worker::start(
         &scene.redis,
-        &[
-            ("WEBHOOK_GLOBAL_ENABLED", "true"),
-            ("WEBHOOK_GLOBAL_URL", &global),
-            ("WEBHOOK_EVENTS_X", "true"),
-        ],
+        &[("WEBHOOK_GLOBAL_ENABLED", "true"), ("WEBHOOK_GLOBAL_URL", &global), ("WEBHOOK_EVENTS_X", "true")],
     )
     .await;
     scene.good_ones_arrived(texts.len()).await;
@@ -431,18 +386,11 @@ async fn without_an_instance_only_the_global_destination_applies() {
 #[tokio::test]
 async fn an_event_may_have_any_name() {
     let scene = Scene::answering(|request| {
-        Answer::status(if request.id() == "good-0" || request.attempt() > 1 {
-            200
-        } else {
-            500
-        })
+        Answer::status(if request.id() == "good-0" || request.attempt() > 1 { 200 } else { 500 })
     })
     .await;
     let url = scene.receiver.url("/hook?token=1");
-    scene
-        .redis
-        .set_webhook("by", &format!(r#"{{"url":"{url}","byEvents":true}}"#))
-        .await;
+    scene.redis.set_webhook("by", &format!(r#"{{"url":"{url}","byEvents":true}}"#)).await;
     scene.push_good(0).await;
     let names = [
         "..",
@@ -462,10 +410,7 @@ async fn an_event_may_have_any_name() {
         let name = serde_json::to_string(name).expect("a string");
         scene
             .redis
-            .push_with_id(
-                &format!("event-{i}"),
-                &format!(r#"{{"event":{name},"instance":"by"}}"#),
-            )
+            .push_with_id(&format!("event-{i}"), &format!(r#"{{"event":{name},"instance":"by"}}"#))
             .await;
     }
     let _worker = Worker::start(&scene.redis, &[RETRY_AT_ONCE]).await;
@@ -477,15 +422,9 @@ async fn an_event_may_have_any_name() {
                 .strip_prefix("/hook/")
                 .and_then(|rest| rest.strip_suffix("?token=1"))
                 .unwrap_or_else(|| panic!("{name:?} is one more segment of the path: {}", request.path));
-            assert!(
-                !route.is_empty() && !route.contains(['/', '?', '#', ' ']),
-                "{route}"
-            );
+            assert!(!route.is_empty() && !route.contains(['/', '?', '#', ' ']), "{route}");
             assert_ne!(route, "..");
-            assert_eq!(
-                request.header("host"),
-                format!("127.0.0.1:{}", scene.receiver.port())
-            );
+            assert_eq!(request.header("host"), format!("127.0.0.1:{}", scene.receiver.port()));
             assert_eq!(request.json()["event"], *name);
         }
     }
@@ -500,21 +439,10 @@ async fn an_id_that_is_none_is_replaced_by_that_of_the_entry() {
     let envelope = br#"{"event":"x","instance":"good"}"#;
     let longest = "x".repeat(128);
     let with_id = |id: &[u8]| -> Fields {
-        vec![
-            (b"payload".to_vec(), envelope.to_vec()),
-            (b"id".to_vec(), id.to_vec()),
-        ]
+        vec![(b"payload".to_vec(), envelope.to_vec()), (b"id".to_vec(), id.to_vec())]
     };
-    let bad: [&[u8]; 8] = [
-        b"",
-        b" ",
-        b"a b",
-        b"a\r\nx-evil: 1",
-        "ä".as_bytes(),
-        b"\xff",
-        b"\0",
-        &[b'x'; 129],
-    ];
+    let bad: [&[u8]; 8] =
+        [b"", b" ", b"a b", b"a\r\nx-evil: 1", "ä".as_bytes(), b"\xff", b"\0", &[b'x'; 129]];
     let mut expected = Vec::new();
     for id in bad {
         expected.push(scene.redis.push_entry("webhooks", &with_id(id)).await);
@@ -537,20 +465,11 @@ async fn an_id_that_is_none_is_replaced_by_that_of_the_entry() {
 async fn a_trace_context_that_cannot_be_sent_is_left_out() {
     const GOOD: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let scene = Scene::answering(|request| {
-        Answer::status(if request.id().starts_with("trace") && request.attempt() == 1 {
-            500
-        } else {
-            200
-        })
+        Answer::status(if request.id().starts_with("trace") && request.attempt() == 1 { 500 } else { 200 })
     })
     .await;
-    let cases: [(&[u8], &[u8]); 5] = [
-        (GOOD, GOOD),
-        (b"00-a\r\nx-evil: 1", b""),
-        (b"a\nb", b""),
-        (b"\xff\xfe", b""),
-        (b"\0", b""),
-    ];
+    let cases: [(&[u8], &[u8]); 5] =
+        [(GOOD, GOOD), (b"00-a\r\nx-evil: 1", b""), (b"a\nb", b""), (b"\xff\xfe", b""), (b"\0", b"")];
     let entries: Vec<Fields> = cases
         .iter()
         .enumerate()
@@ -591,19 +510,14 @@ async fn of_two_payloads_the_last_counts_at_every_attempt() {
             ("id", id),
         ])
     };
-    scene
-        .push_between_good_ones(&[entry("twice"), entry("dead")])
-        .await;
+    scene.push_between_good_ones(&[entry("twice"), entry("dead")]).await;
     let _worker = Worker::start(&scene.redis, &[RETRY_AT_ONCE]).await;
     scene.good_ones_arrived(2).await;
     for request in scene.receiver.wait_for_of("twice", 2).await {
         assert_eq!(request.json()["data"], "last");
     }
     let letter = scene.redis.wait_for_letter("dead").await;
-    assert_eq!(
-        letter.text("payload"),
-        r#"{"event":"x","instance":"good","data":"last"}"#
-    );
+    assert_eq!(letter.text("payload"), r#"{"event":"x","instance":"good","data":"last"}"#);
     scene.settled().await;
 }
 
@@ -625,18 +539,9 @@ async fn an_event_whose_webhook_cannot_be_used_is_retried_and_then_dead() {
         (format!(r#"{{"url":"http://h/a b?k={SECRET}"}}"#), "%20"),
         (format!(r#"{{"url":"http://u:{SECRET}@/"}}"#), "host"),
         (format!(r#"{{"url":"http://h:99999/?k={SECRET}"}}"#), "port"),
-        (
-            format!(r#"{{"url":"{good}","headers":{{"x-key":"{SECRET}\r\nx-evil: 1"}}}}"#),
-            "x-key",
-        ),
-        (
-            format!(r#"{{"url":"{good}","headers":{{"bad name":"{SECRET}"}}}}"#),
-            "bad name",
-        ),
-        (
-            format!(r#"{{"url":"{good}","secret":"{SECRET} is not base64"}}"#),
-            "secret",
-        ),
+        (format!(r#"{{"url":"{good}","headers":{{"x-key":"{SECRET}\r\nx-evil: 1"}}}}"#), "x-key"),
+        (format!(r#"{{"url":"{good}","headers":{{"bad name":"{SECRET}"}}}}"#), "bad name"),
+        (format!(r#"{{"url":"{good}","secret":"{SECRET} is not base64"}}"#), "secret"),
         (format!(r#"{{"url":"{good}","events":"all"}}"#), "events"),
         (format!(r#"{{"url":"{good}","enabled":"perhaps"}}"#), "enabled"),
         (format!(r#"{{"url":"{good}","urll":"x"}}"#), "urll"),
@@ -661,18 +566,11 @@ async fn an_event_whose_webhook_cannot_be_used_is_retried_and_then_dead() {
         assert_eq!(letter.bytes("payload"), entries[i][0].1);
         let error = letter.text("error");
         assert!(error.contains(&format!("broken {i} cannot be used")), "{error}");
-        assert!(
-            error.contains(named),
-            "{json} is refused for its {named}: {error}"
-        );
+        assert!(error.contains(named), "{json} is refused for its {named}: {error}");
         assert!(!error.contains(SECRET), "{error}");
     }
     assert!(!worker.log().contains(SECRET));
-    assert_eq!(
-        scene.receiver.count(),
-        cases.len() + 1,
-        "only the good ones were sent"
-    );
+    assert_eq!(scene.receiver.count(), cases.len() + 1, "only the good ones were sent");
 }
 
 #[tokio::test]
@@ -682,10 +580,7 @@ async fn mending_a_webhook_rescues_what_waits() {
         scene.redis.set_webhook(instance, broken).await;
         scene
             .redis
-            .push_with_id(
-                instance,
-                &format!(r#"{{"event":"x","instance":"{instance}","data":1.0}}"#),
-            )
+            .push_with_id(instance, &format!(r#"{{"event":"x","instance":"{instance}","data":1.0}}"#))
             .await;
     }
     scene.push_good(0).await;
@@ -735,10 +630,7 @@ impl Scene {
         let now = self.redis.store().time_ms().await.expect("redis answers");
         let (key, now) = (format!("{{webhooks}}:event:{key}"), now.to_string());
         let hash = ["payload", payload, "id", id, "pushed", &now, "live", live];
-        let _: u64 = self
-            .redis
-            .command(&[&["HSET", key.as_str()], &hash[..]].concat())
-            .await;
+        let _: u64 = self.redis.command(&[&["HSET", key.as_str()], &hash[..]].concat()).await;
     }
 
     /// A good delivery that is due: `due-<number>`.
@@ -763,10 +655,7 @@ async fn garbage_in_the_ready_stream_harms_nothing() {
         fields(&[("event", "due-0")]),
         due("due-0", "nonsense"),
         due("due-0", "instance:"),
-        vec![
-            (b"event".to_vec(), b"\xff \x00".to_vec()),
-            (b"destination".to_vec(), b"\xff".to_vec()),
-        ],
+        vec![(b"event".to_vec(), b"\xff \x00".to_vec()), (b"destination".to_vec(), b"\xff".to_vec())],
         due("a key has no spaces", "global"),
         due("", "global"),
     ];
@@ -801,10 +690,7 @@ async fn a_due_delivery_whose_event_is_gone_or_spoilt_harms_nothing() {
     scene.push_ready(&due("gone", "global")).await;
     scene.push_due(0).await;
     scene.push_ready(&due("gone", "instance:good")).await;
-    let _: u64 = scene
-        .redis
-        .command(&["HSET", "{webhooks}:event:no-payload", "id", "x", "live", "1"])
-        .await;
+    let _: u64 = scene.redis.command(&["HSET", "{webhooks}:event:no-payload", "id", "x", "live", "1"]).await;
     scene.push_ready(&due("no-payload", "global")).await;
     // Two deliveries of an event that has become something else.
     scene.wait("spoilt", "spoilt", "[5]", "2").await;

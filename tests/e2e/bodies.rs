@@ -80,9 +80,8 @@ async fn an_event_arrives_byte_for_byte_with_its_destination_on_every_attempt() 
     redis.until_settled().await;
     for (id, template) in ids.iter().zip(AS_PUSHED) {
         let received = receiver.received_of(id);
-        let (at_global, at_instance): (Vec<_>, Vec<_>) = received
-            .iter()
-            .partition(|request| request.path.starts_with("/global"));
+        let (at_global, at_instance): (Vec<_>, Vec<_>) =
+            received.iter().partition(|request| request.path.starts_with("/global"));
         assert_eq!(at_global.len(), 1, "{template}");
         assert_eq!(at_global[0].text(), sent(template, &global));
         assert_eq!(at_instance.len(), 2, "{template}");

@@ -10,10 +10,8 @@ use crate::support::{
     Answer, Fields, Letter, Received, Receiver, RedisServer, Worker, fields, payload, until,
 };
 
-const RETRY_AT_ONCE: [(&str, &str); 2] = [
-    ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.1"),
-    ("WEBHOOK_RETRY_JITTER_FACTOR", "0"),
-];
+const RETRY_AT_ONCE: [(&str, &str); 2] =
+    [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.1"), ("WEBHOOK_RETRY_JITTER_FACTOR", "0")];
 /// A payload in which nothing may be changed.
 const PUSHED: &str = "{ \"event\":\"messages.upsert\",\"a\":1.0,\"a\":12345678901234567890,\"instance\" : \"sales\",\"data\":\"\\u00e9\\/é\"\t}";
 
@@ -37,17 +35,12 @@ const FIELDS: [&str; 14] = [
 ];
 
 fn once(settings: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
-    RETRY_AT_ONCE
-        .into_iter()
-        .chain(settings.iter().copied())
-        .collect()
+    RETRY_AT_ONCE.into_iter().chain(settings.iter().copied()).collect()
 }
 
 async fn hook(redis: &RedisServer, receiver: &Receiver, instance: &str) {
     let url = receiver.url(&format!("/{instance}"));
-    redis
-        .set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#))
-        .await;
+    redis.set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#)).await;
 }
 
 /// A receiver that answers with a status that can be changed.
@@ -71,17 +64,12 @@ async fn an_exhausted_delivery_leaves_every_field() {
     let redis = RedisServer::start();
     let reply: Vec<u8> = (0..3000_u32).map(|i| (i % 251) as u8).collect();
     let told = reply.clone();
-    let receiver = Receiver::answering(move |_| Answer::Reply {
-        status: 503,
-        headers: Vec::new(),
-        body: told.clone(),
-    })
-    .await;
+    let receiver =
+        Receiver::answering(move |_| Answer::Reply { status: 503, headers: Vec::new(), body: told.clone() })
+            .await;
     let port = receiver.port();
     let url = format!("http://user:p4ssw0rd@127.0.0.1:{port}/sales?token=t0ken#frag");
-    redis
-        .set_webhook("sales", &format!(r#"{{"url":"{url}","byEvents":true}}"#))
-        .await;
+    redis.set_webhook("sales", &format!(r#"{{"url":"{url}","byEvents":true}}"#)).await;
     let mut entry = pushed_as("evt-1", PUSHED);
     entry.extend(fields(&[("traceparent", TRACE)]));
     let store = redis.store();
@@ -102,10 +90,9 @@ async fn an_exhausted_delivery_leaves_every_field() {
     redis.assert_settled().await;
     let after = store.time_ms().await.unwrap();
 
-    for (destination, shown) in [
-        ("instance:sales", format!("http://127.0.0.1:{port}/sales")),
-        ("global", global.clone()),
-    ] {
+    for (destination, shown) in
+        [("instance:sales", format!("http://127.0.0.1:{port}/sales")), ("global", global.clone())]
+    {
         let letter = letters
             .iter()
             .find(|letter| letter.text("destination") == destination)
@@ -123,14 +110,8 @@ async fn an_exhausted_delivery_leaves_every_field() {
         assert_eq!(letter.text("traceparent"), TRACE);
         assert_eq!(letter.text("payload"), PUSHED);
         // The waits between the attempts: 0.1 and 0.2 s.
-        let (first, last) = (
-            letter.number("first_attempt_ms"),
-            letter.number("last_attempt_ms"),
-        );
-        assert!(
-            before <= first && first + 300 <= last && last <= after,
-            "{letter:?}"
-        );
+        let (first, last) = (letter.number("first_attempt_ms"), letter.number("last_attempt_ms"));
+        assert!(before <= first && first + 300 <= last && last <= after, "{letter:?}");
     }
 }
 
@@ -176,15 +157,9 @@ async fn a_rejected_delivery_is_dead_at_once() {
         assert_eq!(letter.text("reason"), "rejected");
         assert_eq!(letter.text("status"), status);
         assert_eq!(letter.number("attempts"), 1);
-        assert_eq!(
-            letter.number("first_attempt_ms"),
-            letter.number("last_attempt_ms")
-        );
+        assert_eq!(letter.number("first_attempt_ms"), letter.number("last_attempt_ms"));
         assert_eq!(letter.text("reply"), r#"{"message":"as asked"}"#);
-        assert_eq!(
-            letter.text("payload"),
-            format!(r#"{{"event":"x","instance":"{status}"}}"#)
-        );
+        assert_eq!(letter.text("payload"), format!(r#"{{"event":"x","instance":"{status}"}}"#));
     }
     assert_eq!(receiver.count(), statuses.len());
 }
@@ -210,13 +185,9 @@ async fn a_receiver_that_is_gone_ends_its_instances_webhook() {
         ("WEBHOOK_EVENTS_G", "true"),
     ];
     let _worker = Worker::start(&redis, &settings).await;
-    redis
-        .push_with_id("waits", r#"{"event":"x","instance":"sales"}"#)
-        .await;
+    redis.push_with_id("waits", r#"{"event":"x","instance":"sales"}"#).await;
     redis.until_waiting(1).await;
-    redis
-        .push_with_id("gone", r#"{"event":"x","instance":"sales"}"#)
-        .await;
+    redis.push_with_id("gone", r#"{"event":"x","instance":"sales"}"#).await;
     let letter = redis.wait_for_letter("gone").await;
     assert_eq!(letter.text("reason"), "gone");
     assert_eq!(letter.number("status"), 410);
@@ -231,9 +202,7 @@ async fn a_receiver_that_is_gone_ends_its_instances_webhook() {
     let letter = redis.wait_for_letter("waits").await;
     assert_eq!(letter.text("reason"), "gone");
     assert_eq!(letter.number("attempts"), 1);
-    redis
-        .push_with_id("later", r#"{"event":"x","instance":"sales"}"#)
-        .await;
+    redis.push_with_id("later", r#"{"event":"x","instance":"sales"}"#).await;
     redis.until_settled().await;
     assert_eq!(redis.counter("unrouted").await, 1);
     assert_eq!(receiver.count(), 2);
@@ -255,9 +224,7 @@ async fn what_would_come_too_late_is_expired() {
     let (receiver, _) = switchable(500).await;
     hook(&redis, &receiver, "sales").await;
     // Pushed in 1970, and pushed now but with a wait that is longer than it may become old.
-    redis
-        .push_entry_as("webhooks", "1-1", &pushed_as("old", PUSHED))
-        .await;
+    redis.push_entry_as("webhooks", "1-1", &pushed_as("old", PUSHED)).await;
     redis.push_entry("webhooks", &pushed_as("young", PUSHED)).await;
     let settings = [
         ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.1"),
@@ -293,10 +260,7 @@ async fn what_waits_for_a_destination_that_is_taken_away_is_removed() {
         hook(&redis, &receiver, instance).await;
     }
     let global = receiver.url("/global");
-    let settings = [
-        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
-        ("WEBHOOK_RETRY_JITTER_FACTOR", "0"),
-    ];
+    let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"), ("WEBHOOK_RETRY_JITTER_FACTOR", "0")];
     let with_global = [
         ("WEBHOOK_GLOBAL_ENABLED", "true"),
         ("WEBHOOK_GLOBAL_URL", global.as_str()),
@@ -313,9 +277,7 @@ async fn what_waits_for_a_destination_that_is_taken_away_is_removed() {
     redis.until_waiting(3).await;
     redis.delete_webhook("deleted").await;
     let url = receiver.url("/disabled");
-    redis
-        .set_webhook("disabled", &format!(r#"{{"url":"{url}","enabled":false}}"#))
-        .await;
+    redis.set_webhook("disabled", &format!(r#"{{"url":"{url}","enabled":false}}"#)).await;
     worker.stop();
     let _worker = Worker::start(&redis, &settings).await;
     redis.until_settled().await;
@@ -348,15 +310,9 @@ async fn a_removed_delivery_keeps_what_its_last_attempt_came_to() {
     assert_eq!(letter.text("reason"), "removed");
     assert_eq!(letter.number("attempts"), 1);
     assert_eq!(letter.text("payload"), PUSHED);
-    assert_eq!(
-        letter.number("last_attempt_ms"),
-        letter.number("first_attempt_ms")
-    );
+    assert_eq!(letter.number("last_attempt_ms"), letter.number("first_attempt_ms"));
     assert_eq!(letter.number("status"), 503);
-    assert!(
-        letter.text("error").contains("the receiver answered 503"),
-        "{letter:?}"
-    );
+    assert!(letter.text("error").contains("the receiver answered 503"), "{letter:?}");
 }
 
 #[tokio::test]
@@ -379,15 +335,7 @@ async fn a_replay_sends_the_same_bytes_under_the_same_id_from_attempt_1_on() {
     assert_ne!(second.key, first.key);
     assert_eq!(second.number("attempts"), 2);
     assert!(second.number("first_attempt_ms") >= first.number("last_attempt_ms"));
-    for field in [
-        "id",
-        "destination",
-        "event",
-        "instance",
-        "payload",
-        "url",
-        "traceparent",
-    ] {
+    for field in ["id", "destination", "event", "instance", "payload", "url", "traceparent"] {
         assert_eq!(second.text(field), first.text(field), "{field}");
     }
 
@@ -411,9 +359,7 @@ async fn a_replay_begins_a_new_age() {
     let receiver =
         Receiver::answering(|request| Answer::status(if request.attempt() < 3 { 500 } else { 200 })).await;
     hook(&redis, &receiver, "sales").await;
-    redis
-        .push_entry_as("webhooks", "1-1", &pushed_as("evt-1", PUSHED))
-        .await;
+    redis.push_entry_as("webhooks", "1-1", &pushed_as("evt-1", PUSHED)).await;
     let _worker = Worker::start(&redis, &RETRY_AT_ONCE).await;
     let letter = redis.wait_for_letter("evt-1").await;
     assert_eq!(letter.text("reason"), "expired");
@@ -435,9 +381,7 @@ async fn a_replay_goes_where_the_webhook_points_now() {
     let _worker = Worker::start(&redis, &RETRY_AT_ONCE).await;
     let letter = redis.wait_for_letter("evt-1").await;
     let right = receiver.url("/right");
-    redis
-        .set_webhook("sales", &format!(r#"{{"url":"{right}"}}"#))
-        .await;
+    redis.set_webhook("sales", &format!(r#"{{"url":"{right}"}}"#)).await;
     redis.store().replay(&letter.key).await.unwrap();
     let received = receiver.wait_for_on("/right", 1).await;
     assert_eq!(received[0].json()["destination"], right);
@@ -450,24 +394,15 @@ async fn what_was_no_event_is_replayed_to_the_stream() {
     let redis = RedisServer::start();
     let receiver = Receiver::start().await;
     hook(&redis, &receiver, "sales").await;
-    let big = format!(
-        r#"{{"event":"x","instance":"sales","data":"{}"}}"#,
-        "x".repeat(2000)
-    );
-    redis
-        .push_entry("webhooks", &pushed_as("not-json", "{nope"))
-        .await;
+    let big = format!(r#"{{"event":"x","instance":"sales","data":"{}"}}"#, "x".repeat(2000));
+    redis.push_entry("webhooks", &pushed_as("not-json", "{nope")).await;
     redis.push_entry("webhooks", &pushed_as("big", &big)).await;
     let without = fields(&[("foo", "bar")]);
     let without_id = redis.push_entry("webhooks", &without).await;
     let mut worker = Worker::start(&redis, &[("MAX_EVENT_BYTES", "1024")]).await;
     let letters = redis.wait_for_letters(3).await;
     let of = |letters: &[Letter], id: &str| {
-        letters
-            .iter()
-            .find(|letter| letter.text("id") == id)
-            .cloned()
-            .expect("a letter of each")
+        letters.iter().find(|letter| letter.text("id") == id).cloned().expect("a letter of each")
     };
     let (not_json, too_large) = (of(&letters, "not-json"), of(&letters, "big"));
     assert_eq!(too_large.text("reason"), "too_large");
@@ -477,10 +412,7 @@ async fn what_was_no_event_is_replayed_to_the_stream() {
         assert_eq!(store.replay(&letter.key).await.unwrap(), Replayed::Sent);
     }
     let nothing_to_send = of(&letters, &without_id);
-    assert_eq!(
-        store.replay(&nothing_to_send.key).await.unwrap(),
-        Replayed::WithoutPayload
-    );
+    assert_eq!(store.replay(&nothing_to_send.key).await.unwrap(), Replayed::WithoutPayload);
     // They are what they were, and dead again.
     until("new dead letters", || async {
         let letters = redis.letters().await;
@@ -498,10 +430,7 @@ async fn what_was_no_event_is_replayed_to_the_stream() {
     // With another limit the one that was too large is an event.
     worker.stop();
     let _worker = Worker::start(&redis, &[]).await;
-    assert_eq!(
-        store.replay(&of(&again, "big").key).await.unwrap(),
-        Replayed::Sent
-    );
+    assert_eq!(store.replay(&of(&again, "big").key).await.unwrap(), Replayed::Sent);
     let received = receiver.wait_for_of("big", 1).await;
     assert_eq!(received[0].attempt(), 1);
     redis.until_settled().await;
@@ -568,9 +497,7 @@ async fn dead_letters_go_only_where_an_age_or_a_number_is_set() {
     let (receiver, _) = switchable(404).await;
     hook(&redis, &receiver, "sales").await;
     let mut worker = Worker::start(&redis, &[]).await;
-    redis
-        .push_with_id("last", r#"{"event":"x","instance":"sales"}"#)
-        .await;
+    redis.push_with_id("last", r#"{"event":"x","instance":"sales"}"#).await;
     let last = redis.wait_for_letter("last").await.key.to_string();
     assert_eq!(left(&redis).await[..5], ids);
     worker.stop();
@@ -582,10 +509,8 @@ async fn dead_letters_go_only_where_an_age_or_a_number_is_set() {
     worker.stop();
 
     let _worker = Worker::start(&redis, &[("DEAD_LETTER_MAX_LEN", "2")]).await;
-    until("all but the newest two to go", || async {
-        left(&redis).await == [ids[4].clone(), last.clone()]
-    })
-    .await;
+    until("all but the newest two to go", || async { left(&redis).await == [ids[4].clone(), last.clone()] })
+        .await;
 }
 
 /// 500 dead letters of five kinds, written from the millisecond 1000 on; their ids.
@@ -628,58 +553,13 @@ async fn dead_letters_are_found_by_what_they_are() {
     let global = Some(Destination::Global);
     let filters = [
         (all(), 500),
-        (
-            DeadFilter {
-                destination: global,
-                ..all()
-            },
-            100,
-        ),
-        (
-            DeadFilter {
-                instance: a(),
-                ..all()
-            },
-            200,
-        ),
-        (
-            DeadFilter {
-                event: Some("ODD".to_owned()),
-                ..all()
-            },
-            250,
-        ),
-        (
-            DeadFilter {
-                reason: exhausted,
-                ..all()
-            },
-            200,
-        ),
-        (
-            DeadFilter {
-                since_ms: Some(1100),
-                until_ms: Some(1200),
-                ..all()
-            },
-            100,
-        ),
-        (
-            DeadFilter {
-                instance: a(),
-                reason: exhausted,
-                ..all()
-            },
-            0,
-        ),
-        (
-            DeadFilter {
-                instance: a(),
-                since_ms: Some(1250),
-                ..all()
-            },
-            100,
-        ),
+        (DeadFilter { destination: global, ..all() }, 100),
+        (DeadFilter { instance: a(), ..all() }, 200),
+        (DeadFilter { event: Some("ODD".to_owned()), ..all() }, 250),
+        (DeadFilter { reason: exhausted, ..all() }, 200),
+        (DeadFilter { since_ms: Some(1100), until_ms: Some(1200), ..all() }, 100),
+        (DeadFilter { instance: a(), reason: exhausted, ..all() }, 0),
+        (DeadFilter { instance: a(), since_ms: Some(1250), ..all() }, 100),
     ];
     for (filter, expected) in filters {
         let page = store.dead_letters(&filter, None, 1000).await.unwrap();
@@ -693,10 +573,7 @@ async fn pages_of_dead_letters_leave_none_out_and_show_none_twice() {
     let redis = RedisServer::start();
     let ids = many_letters(&redis).await;
     let store = redis.store();
-    let filter = DeadFilter {
-        destination: Some(Destination::Global),
-        ..DeadFilter::default()
-    };
+    let filter = DeadFilter { destination: Some(Destination::Global), ..DeadFilter::default() };
     let (mut from, mut seen): (Option<EntryId>, Vec<String>) = (None, Vec::new());
     loop {
         let page = store.dead_letters(&filter, from.as_ref(), 7).await.unwrap();
@@ -714,10 +591,7 @@ async fn pages_of_dead_letters_leave_none_out_and_show_none_twice() {
     let last = store.newest_dead_letter().await.unwrap().expect("there is one");
     let (mut after, mut seen): (Option<EntryId>, Vec<String>) = (None, Vec::new());
     loop {
-        let page = store
-            .dead_letters_after(&filter, after.as_ref(), &last)
-            .await
-            .unwrap();
+        let page = store.dead_letters_after(&filter, after.as_ref(), &last).await.unwrap();
         seen.extend(page.letters.iter().map(|letter| letter.id.to_string()));
         after = page.next;
         if after.is_none() {

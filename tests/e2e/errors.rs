@@ -18,17 +18,12 @@ fn telling(url: &str) -> Vec<(&'static str, String)> {
 }
 
 async fn start(redis: &RedisServer, settings: &[(&'static str, String)]) -> Worker {
-    let settings: Vec<(&str, &str)> = settings
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Worker::start(redis, &settings).await
 }
 
 async fn hook(redis: &RedisServer, instance: &str, url: &str) {
-    redis
-        .set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#))
-        .await;
+    redis.set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#)).await;
 }
 
 /// A receiver that takes everything on `/errors` and answers with this status elsewhere.
@@ -43,10 +38,7 @@ fn time(value: &serde_json::Value, at: &str) -> String {
         .pointer(at)
         .and_then(serde_json::Value::as_str)
         .unwrap_or_else(|| panic!("{at} is a time: {value}"));
-    let shape: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{at}");
     text.to_owned()
 }
@@ -79,10 +71,7 @@ async fn the_body_has_exactly_the_documented_form() {
     settings.extend([
         ("WEBHOOK_GLOBAL_WEBHOOK_BY_EVENTS", "true".to_owned()),
         ("WEBHOOK_GLOBAL_HEADERS", r#"{"x-global":"1"}"#.to_owned()),
-        (
-            "WEBHOOK_GLOBAL_SECRET",
-            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(),
-        ),
+        ("WEBHOOK_GLOBAL_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
     ]);
     redis
         .push_with_id(
@@ -137,9 +126,7 @@ async fn each_delivery_that_dies_is_told_of_by_itself() {
         ("WEBHOOK_EVENTS_X", "true".to_owned()),
     ]);
     for i in 0..5 {
-        redis
-            .push_with_id(&format!("evt-{i}"), r#"{"event":"x","instance":"sales"}"#)
-            .await;
+        redis.push_with_id(&format!("evt-{i}"), r#"{"event":"x","instance":"sales"}"#).await;
     }
     let _worker = start(&redis, &settings).await;
     let received = receiver.wait_for_on("/errors", 10).await;
@@ -177,15 +164,9 @@ async fn what_never_got_an_answer_has_no_status_and_no_response() {
     redis.push(r#"{"event":"x","instance":"sales"}"#).await;
     let _worker = start(&redis, &telling(&receiver.url("/errors"))).await;
     let body = receiver.wait_for(1).await[0].text();
-    assert!(
-        body.contains(r#","status":null,"response":{"message":null},"#),
-        "{body}"
-    );
+    assert!(body.contains(r#","status":null,"response":{"message":null},"#), "{body}");
     assert!(body.contains("could not connect"), "{body}");
-    assert!(
-        body.ends_with("Z\"}"),
-        "without a server_url there is none: {body}"
-    );
+    assert!(body.ends_with("Z\"}"), "without a server_url there is none: {body}");
 }
 
 #[tokio::test]
@@ -193,9 +174,7 @@ async fn an_errors_webhook_that_is_down_is_told_again_and_then_dead_without_anot
     let redis = RedisServer::start();
     let receiver = Receiver::answering(|_| Answer::status(500)).await;
     hook(&redis, "sales", &receiver.url("/sales")).await;
-    redis
-        .push_with_id("evt-1", r#"{"event":"x","instance":"sales"}"#)
-        .await;
+    redis.push_with_id("evt-1", r#"{"event":"x","instance":"sales"}"#).await;
     let unreadable = redis.push("nope").await;
     let _worker = start(&redis, &telling(&receiver.url("/errors"))).await;
     let letters = redis.wait_for_letters(4).await;
@@ -205,10 +184,8 @@ async fn an_errors_webhook_that_is_down_is_told_again_and_then_dead_without_anot
     let received = receiver.received_on("/errors");
     assert_eq!(received.len(), 4, "two errors, two attempts of each");
     for about in ["evt-1", unreadable.as_str()] {
-        let of: Vec<&Received> = received
-            .iter()
-            .filter(|request| request.json()["data"]["delivery"]["id"] == about)
-            .collect();
+        let of: Vec<&Received> =
+            received.iter().filter(|request| request.json()["data"]["delivery"]["id"] == about).collect();
         assert_eq!(of.len(), 2, "{about}");
         assert_eq!([of[0].attempt(), of[1].attempt()], [1, 2]);
         assert_eq!(of[0].id(), of[1].id());
@@ -232,27 +209,19 @@ async fn an_errors_webhook_that_is_down_is_told_again_and_then_dead_without_anot
 #[tokio::test]
 async fn a_dead_error_can_be_replayed() {
     let redis = RedisServer::start();
-    let (up, now) = (
-        std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
-        std::sync::atomic::Ordering::SeqCst,
-    );
+    let (up, now) =
+        (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)), std::sync::atomic::Ordering::SeqCst);
     let is_up = std::sync::Arc::clone(&up);
     let receiver = Receiver::answering(move |request| {
-        Answer::status(if request.path == "/errors" && is_up.load(now) {
-            200
-        } else {
-            404
-        })
+        Answer::status(if request.path == "/errors" && is_up.load(now) { 200 } else { 404 })
     })
     .await;
     hook(&redis, "sales", &receiver.url("/sales")).await;
     redis.push(r#"{"event":"x","instance":"sales"}"#).await;
     let _worker = start(&redis, &telling(&receiver.url("/errors"))).await;
     let letters = redis.wait_for_letters(2).await;
-    let dead = letters
-        .iter()
-        .find(|letter| letter.text("destination") == "errors")
-        .expect("the error is dead too");
+    let dead =
+        letters.iter().find(|letter| letter.text("destination") == "errors").expect("the error is dead too");
     up.store(true, now);
     assert_eq!(redis.store().replay(&dead.key).await.unwrap(), Replayed::Sent);
     let received = receiver.wait_for_on("/errors", 2).await;
@@ -272,21 +241,13 @@ async fn it_is_told_of_entries_that_are_no_events() {
     settings.push(("MAX_EVENT_BYTES", "1024".to_owned()));
     let secret = r#"{"apikey":"s3cr3t","instance":"sales","data":"s3cr3t"}"#;
     let unreadable = redis.push(secret).await;
-    let too_large = redis
-        .push(&format!(r#"{{"event":"x","data":"{}"}}"#, "s3cr3t".repeat(500)))
-        .await;
-    let no_payload = redis
-        .push_entry("webhooks", &fields(&[("s3cr3t", "s3cr3t")]))
-        .await;
+    let too_large = redis.push(&format!(r#"{{"event":"x","data":"{}"}}"#, "s3cr3t".repeat(500))).await;
+    let no_payload = redis.push_entry("webhooks", &fields(&[("s3cr3t", "s3cr3t")])).await;
     let _worker = start(&redis, &settings).await;
     let received = receiver.wait_for(3).await;
     for (id, reason, message) in [
         (&unreadable, "unreadable", "the payload has no `event`"),
-        (
-            &too_large,
-            "too_large",
-            "the payload has 3023 bytes, MAX_EVENT_BYTES allows 1024",
-        ),
+        (&too_large, "too_large", "the payload has 3023 bytes, MAX_EVENT_BYTES allows 1024"),
         (&no_payload, "unreadable", "the entry has no field `payload`"),
     ] {
         let request = received
@@ -379,10 +340,7 @@ fn hopeless_urls(receiver: &Receiver) -> Vec<(&'static str, String)> {
         .map(|path| (path, format!("http://{USERINFO}127.0.0.1:{port}/{path}{QUERY}")))
         .into();
     urls.extend([
-        (
-            "status",
-            format!("http://{USERINFO}127.0.0.1:{port}/{QUERY}#s3cr3t-fragment"),
-        ),
+        ("status", format!("http://{USERINFO}127.0.0.1:{port}/{QUERY}#s3cr3t-fragment")),
         ("refused", format!("http://{USERINFO}127.0.0.1:{closed}/{QUERY}")),
         ("dns", format!("http://{USERINFO}nowhere.invalid/{QUERY}")),
         ("tls", format!("https://{USERINFO}127.0.0.1:{port}/{QUERY}")),
@@ -422,16 +380,12 @@ async fn no_secret_is_told_or_logged() {
         let rest = r#""data":{"text":"s3cr3t-data"},"sender":"s3cr3t-sender","apikey":"s3cr3t-apikey""#;
         redis.push(&format!("{{{head},{rest}}}")).await;
     }
-    let _: String = redis
-        .command(&["CONFIG", "SET", "requirepass", "s3cr3t-redis"])
-        .await;
+    let _: String = redis.command(&["CONFIG", "SET", "requirepass", "s3cr3t-redis"]).await;
     let mut worker = worker_with_secrets(&redis, &receiver);
     let errors_path = format!("/errors{QUERY}");
     receiver.wait_for_on(&errors_path, 2 * urls.len()).await;
     // An outage, for what is logged then.
-    let _: u64 = redis
-        .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
-        .await;
+    let _: u64 = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     redis.push("s3cr3t-unreadable").await;
     redis.wait_for_letters(2 * urls.len() + 1).await;
     redis.until_settled().await;
@@ -483,9 +437,7 @@ async fn a_dead_letter_and_its_error_appear_together() {
     hook(&redis, "sales", &receiver.url("/sales")).await;
     for i in 0..100 {
         let id = "i".repeat(i + 1);
-        redis
-            .push_with_id(&id, r#"{"event":"x","instance":"sales"}"#)
-            .await;
+        redis.push_with_id(&id, r#"{"event":"x","instance":"sales"}"#).await;
         redis.push(&format!("nope {i}")).await;
     }
     let settings = telling(&receiver.url("/errors"));
@@ -497,9 +449,8 @@ async fn a_dead_letter_and_its_error_appear_together() {
         end
         return {redis.call('XLEN', KEYS[1]), errors, #redis.call('KEYS', '*:event:error-*')}";
     let looked = async || {
-        let counts: (u64, u64, u64) = redis
-            .command(&["EVAL", look, "2", "{webhooks}:dead", "{webhooks}:ready"])
-            .await;
+        let counts: (u64, u64, u64) =
+            redis.command(&["EVAL", look, "2", "{webhooks}:dead", "{webhooks}:ready"]).await;
         assert!(
             counts.0 == counts.1 && counts.0 == counts.2,
             "dead letters, errors queued, bodies of errors: {counts:?}"
@@ -556,9 +507,6 @@ async fn entries_of_both_streams_with_the_same_id_are_told_of_by_themselves() {
         .collect();
     told.sort();
     assert_eq!(told.len(), 2);
-    assert_eq!(
-        (told[0].0.as_str(), told[1].0.as_str()),
-        ("\"new\"", "\"replayed\"")
-    );
+    assert_eq!((told[0].0.as_str(), told[1].0.as_str()), ("\"new\"", "\"replayed\""));
     assert_ne!(told[0].1, told[1].1, "their ids");
 }

@@ -31,10 +31,7 @@ async fn a_receiver_that_is_gone_has_its_webhook_switched_off_and_what_waits_for
     let gone = redis.push(&call("go")).await;
 
     let dead = redis.wait_for_letters(1).await;
-    assert_eq!(
-        (dead[0].text("id"), dead[0].text("reason")),
-        (gone.as_str(), "gone")
-    );
+    assert_eq!((dead[0].text("id"), dead[0].text("reason")), (gone.as_str(), "gone"));
     assert_eq!((dead[0].text("attempts"), dead[0].text("status")), ("1", "410"));
     redis.until_disabled("sales").await;
     assert_eq!(
@@ -51,10 +48,7 @@ async fn a_receiver_that_is_gone_has_its_webhook_switched_off_and_what_waits_for
     redis.end_all_waits().await;
     let dead = redis.wait_for_letters(2).await;
     redis.until_settled().await;
-    assert_eq!(
-        (dead[1].text("id"), dead[1].text("reason")),
-        (waiting.as_str(), "gone")
-    );
+    assert_eq!((dead[1].text("id"), dead[1].text("reason")), (waiting.as_str(), "gone"));
     assert_eq!(dead[1].text("attempts"), "1");
     assert_eq!(receiver.count(), 2);
 

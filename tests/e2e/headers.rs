@@ -40,10 +40,7 @@ async fn a_post_says_what_it_is_and_when_it_was_sent() {
     for (request, attempt) in received.iter().zip(["1", "2"]) {
         assert_eq!(request.method, "POST");
         assert_eq!(request.header("content-type"), "application/json");
-        assert_eq!(
-            request.header("user-agent"),
-            concat!("posthaste/", env!("CARGO_PKG_VERSION"))
-        );
+        assert_eq!(request.header("user-agent"), concat!("posthaste/", env!("CARGO_PKG_VERSION")));
         assert_eq!(request.header("content-length"), request.body.len().to_string());
         assert_eq!(request.header("webhook-id"), id);
         assert_eq!(request.header("webhook-attempt"), attempt);
@@ -100,10 +97,8 @@ async fn two_events_of_one_id_are_both_delivered() {
     }
     redis.until_settled().await;
     let received = receiver.received_of("same");
-    let mut seen: Vec<_> = received
-        .iter()
-        .map(|request| (request.json()["data"].as_i64(), request.attempt()))
-        .collect();
+    let mut seen: Vec<_> =
+        received.iter().map(|request| (request.json()["data"].as_i64(), request.attempt())).collect();
     seen.sort_unstable();
     assert_eq!(seen, [(Some(0), 1), (Some(0), 2), (Some(1), 1), (Some(1), 2)]);
 }
@@ -185,10 +180,7 @@ async fn a_user_in_a_url_is_sent_as_basic_authorization() {
 /// Checks that a request carries a token minted with `key` for this very attempt.
 fn assert_token(request: &Received, key: &[u8]) {
     assert!(!request.headers.contains_key("jwt_key"));
-    let token = request
-        .header("authorization")
-        .strip_prefix("Bearer ")
-        .expect("a bearer token");
+    let token = request.header("authorization").strip_prefix("Bearer ").expect("a bearer token");
     let untrusted = UntrustedToken::new(token).expect("a token");
     let token = Hs256
         .validator::<HashMap<String, String>>(&Hs256Key::new(key))
@@ -249,9 +241,7 @@ async fn a_secret_signs_every_attempt() {
         changed.body.pop();
         assert!(!verifies(SECRET, &changed));
         let mut renamed = request;
-        renamed
-            .headers
-            .insert("webhook-id".to_owned(), "msg_2".to_owned());
+        renamed.headers.insert("webhook-id".to_owned(), "msg_2".to_owned());
         assert!(!verifies(SECRET, &renamed));
     }
 }
@@ -268,14 +258,11 @@ async fn several_secrets_make_several_signatures_each_of_which_verifies() {
     let request = &receiver.wait_for(1).await[0];
     let signatures: Vec<_> = request.header("webhook-signature").split(' ').collect();
     assert_eq!(signatures.len(), 2);
-    for (signature, (secret, other)) in signatures
-        .iter()
-        .zip([(SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET)])
+    for (signature, (secret, other)) in
+        signatures.iter().zip([(SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET)])
     {
         let mut alone = request.clone();
-        alone
-            .headers
-            .insert("webhook-signature".to_owned(), (*signature).to_owned());
+        alone.headers.insert("webhook-signature".to_owned(), (*signature).to_owned());
         assert!(verifies(secret, &alone));
         assert!(!verifies(other, &alone));
     }
@@ -297,10 +284,7 @@ async fn the_global_webhook_has_headers_and_secrets_of_its_own() {
             SHORT_WAITS[0],
             ("WEBHOOK_GLOBAL_ENABLED", "true"),
             ("WEBHOOK_GLOBAL_URL", &receiver.url("/global")),
-            (
-                "WEBHOOK_GLOBAL_HEADERS",
-                r#"{"X-Tenant":"7","content-type":"text/json"}"#,
-            ),
+            ("WEBHOOK_GLOBAL_HEADERS", r#"{"X-Tenant":"7","content-type":"text/json"}"#),
             ("WEBHOOK_GLOBAL_SECRET", OTHER_SECRET),
             ("WEBHOOK_EVENTS_MESSAGES_UPSERT", "true"),
         ],

@@ -3,4 +3,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod bodies;
+mod dead;
 mod delivery;
+mod errors;
+mod given_up;
+mod headers;
+mod outcomes;
+mod residue;
+mod restarts;
+mod retries;
+mod routes;
+mod webhooks;

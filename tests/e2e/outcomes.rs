@@ -13,10 +13,8 @@ use tokio::task::JoinHandle;
 use crate::support::{Answer, CA_FILE, Letter, Receiver, RedisServer, TlsServer, Worker};
 
 /// Two attempts each, the second soon.
-const TWO_ATTEMPTS: [(&str, &str); 2] = [
-    ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05"),
-    ("WEBHOOK_RETRY_MAX_ATTEMPTS", "2"),
-];
+const TWO_ATTEMPTS: [(&str, &str); 2] =
+    [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05"), ("WEBHOOK_RETRY_MAX_ATTEMPTS", "2")];
 
 /// Sets a webhook, pushes an event for it, and returns what became of it after two failed attempts.
 async fn dead_after_two_attempts(redis: &RedisServer, url: &str) -> Letter {
@@ -96,9 +94,7 @@ async fn a_port_that_nobody_listens_on_refuses_the_connection() {
     let _worker = Worker::start(&redis, &TWO_ATTEMPTS).await;
     // Bound and not listened on: it refuses, and nobody else is given it meanwhile.
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .expect("a free port");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = socket.local_addr().expect("its address");
     let letter = dead_after_two_attempts(&redis, &format!("http://{address}/")).await;
     assert_error(&letter, "could not connect");
@@ -109,9 +105,7 @@ async fn a_port_that_nobody_listens_on_refuses_the_connection() {
 async fn a_receiver_that_comes_up_meanwhile_gets_what_was_refused() {
     let redis = RedisServer::start();
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .expect("a free port");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let url = format!("http://{}/", socket.local_addr().expect("its address"));
     redis.set_url("sales", &url).await;
     let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.5")];
@@ -199,10 +193,7 @@ async fn a_certificate_that_nobody_vouches_for_or_for_another_name_is_a_failure(
     let (redis, server) = (RedisServer::start(), TlsServer::start());
     for (settings, host) in [
         (&TWO_ATTEMPTS[..], "localhost"),
-        (
-            &[&TWO_ATTEMPTS[..], &[("SSL_CERT_FILE", CA_FILE)]].concat(),
-            "127.0.0.1",
-        ),
+        (&[&TWO_ATTEMPTS[..], &[("SSL_CERT_FILE", CA_FILE)]].concat(), "127.0.0.1"),
     ] {
         let _worker = Worker::start(&redis, settings).await;
         let letter = dead_after_two_attempts(&redis, &server.url(host)).await;
@@ -243,11 +234,7 @@ async fn of_a_long_reply_the_first_kib_is_kept() {
     let redis = RedisServer::start();
     let _worker = Worker::start(&redis, &TWO_ATTEMPTS).await;
     let body: Vec<u8> = (0..100_000_u32).map(|i| b'a' + (i % 26) as u8).collect();
-    let answer = Answer::Reply {
-        status: 500,
-        headers: Vec::new(),
-        body: body.clone(),
-    };
+    let answer = Answer::Reply { status: 500, headers: Vec::new(), body: body.clone() };
     let letter = dead_of(&redis, answer).await;
     assert_eq!(letter.text("status"), "500");
     assert_eq!(letter.text("reply").as_bytes(), &body[..1024]);
@@ -326,9 +313,7 @@ struct FullListener {
 impl FullListener {
     async fn start() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-            .expect("a free port");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let listener = socket.listen(1).expect("a listener");
         let address = listener.local_addr().expect("its address");
         let mut connections = Vec::new();
@@ -337,11 +322,7 @@ impl FullListener {
             connections.push(connected.expect("a connection"));
             assert!(connections.len() < 100, "the backlog does not fill");
         }
-        Self {
-            address,
-            _listener: listener,
-            _connections: connections,
-        }
+        Self { address, _listener: listener, _connections: connections }
     }
 }
 

@@ -23,11 +23,7 @@ async fn hanging() -> (Receiver, Arc<AtomicBool>) {
     let works = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&works);
     let receiver = Receiver::answering(move |_| {
-        if told.load(Ordering::SeqCst) {
-            Answer::status(200)
-        } else {
-            Answer::Stall(Vec::new())
-        }
+        if told.load(Ordering::SeqCst) { Answer::status(200) } else { Answer::Stall(Vec::new()) }
     })
     .await;
     (receiver, works)
@@ -35,12 +31,7 @@ async fn hanging() -> (Receiver, Arc<AtomicBool>) {
 
 /// The events of all requests from the `from`th on.
 fn events(receiver: &Receiver, from: usize) -> BTreeSet<String> {
-    receiver
-        .received()
-        .iter()
-        .skip(from)
-        .map(|request| request.id().to_owned())
-        .collect()
+    receiver.received().iter().skip(from).map(|request| request.id().to_owned()).collect()
 }
 
 #[tokio::test]

@@ -29,9 +29,7 @@ async fn push_to_fifty(redis: &RedisServer, receiver: &Receiver) {
     for i in 0..50 {
         let instance = format!("instance {i}");
         redis.set_url(&instance, &receiver.url("/")).await;
-        redis
-            .push(&json!({"event": "x", "instance": instance}).to_string())
-            .await;
+        redis.push(&json!({"event": "x", "instance": instance}).to_string()).await;
     }
 }
 
@@ -43,9 +41,7 @@ async fn now_ms(redis: &RedisServer) -> f64 {
 
 /// When each waiting delivery is due, Unix milliseconds by Redis' clock.
 async fn due_ms(redis: &RedisServer) -> BTreeMap<String, f64> {
-    redis
-        .command(&["ZRANGE", "{webhooks}:retry", "0", "-1", "WITHSCORES"])
-        .await
+    redis.command(&["ZRANGE", "{webhooks}:retry", "0", "-1", "WITHSCORES"]).await
 }
 
 #[tokio::test]
@@ -71,10 +67,7 @@ async fn every_attempt_has_the_same_id_and_body_and_the_next_number() {
 #[tokio::test]
 async fn waits_double_within_the_jitter() {
     let (redis, receiver) = (RedisServer::start(), Receiver::working_from(5).await);
-    let settings = [
-        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.1"),
-        ("WEBHOOK_RETRY_JITTER_FACTOR", "0.3"),
-    ];
+    let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.1"), ("WEBHOOK_RETRY_JITTER_FACTOR", "0.3")];
     let _worker = worker_for_sales(&redis, &receiver, &settings).await;
     redis.push(ENVELOPE).await;
     let gaps = gaps(&receiver.wait_for(5).await);
@@ -157,11 +150,7 @@ struct Asks {
 fn http_date(seconds_from_now: i64) -> String {
     let offset = Duration::from_secs(seconds_from_now.unsigned_abs());
     let now = SystemTime::now();
-    httpdate::fmt_http_date(if seconds_from_now < 0 {
-        now - offset
-    } else {
-        now + offset
-    })
+    httpdate::fmt_http_date(if seconds_from_now < 0 { now - offset } else { now + offset })
 }
 
 #[tokio::test]
@@ -192,12 +181,7 @@ async fn retry_after_is_honoured_where_it_is_longer_than_the_backoff() {
     ];
     let answers: BTreeMap<_, _> = asked
         .iter()
-        .map(|ask| {
-            (
-                ask.path,
-                Answer::with_header(ask.status, "Retry-After", &ask.retry_after),
-            )
-        })
+        .map(|ask| (ask.path, Answer::with_header(ask.status, "Retry-After", &ask.retry_after)))
         .collect();
     let receiver = Receiver::answering(move |request| match request.attempt() {
         1 => answers[request.path.as_str()].clone(),
@@ -210,9 +194,7 @@ async fn retry_after_is_honoured_where_it_is_longer_than_the_backoff() {
     let settings = [SHORT_WAITS[0], ("WEBHOOK_RETRY_JITTER_FACTOR", "0")];
     let _worker = Worker::start(&redis, &settings).await;
     for ask in &asked {
-        redis
-            .push(&json!({"event": "x", "instance": ask.path}).to_string())
-            .await;
+        redis.push(&json!({"event": "x", "instance": ask.path}).to_string()).await;
     }
     for ask in &asked {
         let received = receiver.wait_for_on(ask.path, 2).await;
@@ -236,20 +218,13 @@ async fn retry_after_shortens_no_backoff_and_is_capped_at_an_hour() {
     })
     .await;
     for instance in ["short", "long", "late"] {
-        redis
-            .set_url(instance, &receiver.url(&format!("/{instance}")))
-            .await;
+        redis.set_url(instance, &receiver.url(&format!("/{instance}"))).await;
     }
-    let settings = [
-        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "100"),
-        ("WEBHOOK_RETRY_JITTER_FACTOR", "0.2"),
-    ];
+    let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "100"), ("WEBHOOK_RETRY_JITTER_FACTOR", "0.2")];
     let _worker = Worker::start(&redis, &settings).await;
     let before = now_ms(&redis).await;
     for instance in ["short", "long", "late"] {
-        redis
-            .push(&json!({"event": "x", "instance": instance}).to_string())
-            .await;
+        redis.push(&json!({"event": "x", "instance": instance}).to_string()).await;
     }
     redis.until_waiting(3).await;
     let after = now_ms(&redis).await;
@@ -270,12 +245,8 @@ async fn retry_after_shortens_no_backoff_and_is_capped_at_an_hour() {
 async fn push_for_statuses(redis: &RedisServer, receiver: &Receiver, statuses: &[u16]) {
     for status in statuses {
         let instance = status.to_string();
-        redis
-            .set_url(&instance, &receiver.url(&format!("/{status}")))
-            .await;
-        redis
-            .push(&json!({"event": "x", "instance": instance}).to_string())
-            .await;
+        redis.set_url(&instance, &receiver.url(&format!("/{status}"))).await;
+        redis.push(&json!({"event": "x", "instance": instance}).to_string()).await;
     }
 }
 
@@ -283,11 +254,7 @@ async fn push_for_statuses(redis: &RedisServer, receiver: &Receiver, statuses: &
 async fn as_asked() -> Receiver {
     Receiver::answering(|request| {
         let status = request.path[1..].parse().expect("a status");
-        Answer::Reply {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Answer::Reply { status, headers: Vec::new(), body: Vec::new() }
     })
     .await
 }
@@ -308,10 +275,7 @@ async fn a_status_decides_whether_a_delivery_arrived_waits_or_is_dead_at_once() 
     for letter in &dead {
         assert_eq!(letter.text("reason"), "rejected");
         assert_eq!(letter.text("attempts"), "1");
-        assert_eq!(
-            letter.text("destination"),
-            format!("instance:{}", letter.text("status"))
-        );
+        assert_eq!(letter.text("destination"), format!("instance:{}", letter.text("status")));
         let error = format!("the receiver answered {}", letter.text("status"));
         assert_eq!(letter.text("error"), error);
     }
@@ -333,14 +297,10 @@ async fn which_statuses_are_dead_at_once_can_be_set() {
         push_for_statuses(&redis, &receiver, &[rejected, retried, &[410]].concat()).await;
         let dead = redis.wait_for_letters(rejected.len() + 1).await;
         redis.until_waiting(retried.len() as u64).await;
-        let reasons: BTreeMap<_, _> = dead
-            .iter()
-            .map(|letter| (letter.number("status"), letter.text("reason")))
-            .collect();
-        let mut expected: BTreeMap<_, _> = rejected
-            .iter()
-            .map(|status| (u64::from(*status), "rejected"))
-            .collect();
+        let reasons: BTreeMap<_, _> =
+            dead.iter().map(|letter| (letter.number("status"), letter.text("reason"))).collect();
+        let mut expected: BTreeMap<_, _> =
+            rejected.iter().map(|status| (u64::from(*status), "rejected")).collect();
         expected.insert(410, "gone");
         assert_eq!(reasons, expected);
     }

@@ -74,14 +74,9 @@ async fn push_every_spelling(redis: &RedisServer, instance: Option<&str>) {
 /// Which event came on which path, of those on paths that begin with `prefix`; each came once.
 fn paths_of(receiver: &Receiver, prefix: &str) -> BTreeMap<String, String> {
     let received = receiver.received();
-    let received: Vec<_> = received
-        .iter()
-        .filter(|request| request.path.starts_with(prefix))
-        .collect();
-    let paths: BTreeMap<_, _> = received
-        .iter()
-        .map(|request| (request.id().to_owned(), request.path.clone()))
-        .collect();
+    let received: Vec<_> = received.iter().filter(|request| request.path.starts_with(prefix)).collect();
+    let paths: BTreeMap<_, _> =
+        received.iter().map(|request| (request.id().to_owned(), request.path.clone())).collect();
     assert_eq!(paths.len(), received.len(), "every event comes once");
     paths
 }
@@ -93,10 +88,8 @@ fn expected(path: impl Fn(&str) -> String) -> BTreeMap<String, String> {
 
 /// The settings of a global webhook that wants every known event.
 fn global(url: &str, by_events: bool) -> Vec<(String, String)> {
-    let mut settings: Vec<_> = ROUTES
-        .iter()
-        .map(|(name, ..)| (format!("WEBHOOK_EVENTS_{name}"), "true".to_owned()))
-        .collect();
+    let mut settings: Vec<_> =
+        ROUTES.iter().map(|(name, ..)| (format!("WEBHOOK_EVENTS_{name}"), "true".to_owned())).collect();
     for (name, value) in [
         ("WEBHOOK_GLOBAL_ENABLED", "true"),
         ("WEBHOOK_GLOBAL_URL", url),
@@ -108,10 +101,7 @@ fn global(url: &str, by_events: bool) -> Vec<(String, String)> {
 }
 
 async fn start(redis: &RedisServer, settings: &[(String, String)]) -> Worker {
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     Worker::start(redis, &settings).await
 }
 
@@ -121,10 +111,7 @@ async fn by_events_every_event_in_every_spelling_goes_to_its_route_of_the_global
     let _worker = start(&redis, &global(&receiver.url("/global"), true)).await;
     push_every_spelling(&redis, None).await;
     redis.until_settled().await;
-    assert_eq!(
-        paths_of(&receiver, "/"),
-        expected(|route| format!("/global/{route}"))
-    );
+    assert_eq!(paths_of(&receiver, "/"), expected(|route| format!("/global/{route}")));
 }
 
 #[tokio::test]
@@ -147,10 +134,7 @@ async fn every_event_in_every_spelling_goes_to_the_webhook_of_its_instance_by_ro
     push_every_spelling(&redis, Some("by-events")).await;
     push_every_spelling(&redis, Some("plain")).await;
     redis.until_settled().await;
-    assert_eq!(
-        paths_of(&receiver, "/by-events"),
-        expected(|route| format!("/by-events/{route}"))
-    );
+    assert_eq!(paths_of(&receiver, "/by-events"), expected(|route| format!("/by-events/{route}")));
     assert_eq!(paths_of(&receiver, "/plain"), expected(|_| "/plain".to_owned()));
 }
 
@@ -290,30 +274,15 @@ async fn the_global_webhook_gets_the_events_that_are_switched_on() {
         ],
     )
     .await;
-    let wanted = [
-        "messages.upsert",
-        "call",
-        "groups.update",
-        "new.token",
-        "order.paid",
-    ];
-    let unwanted = [
-        "presence.update",
-        "chats.set",
-        "chats.delete",
-        "contacts.set",
-        "order.sent",
-    ];
+    let wanted = ["messages.upsert", "call", "groups.update", "new.token", "order.paid"];
+    let unwanted = ["presence.update", "chats.set", "chats.delete", "contacts.set", "order.sent"];
     for event in wanted.into_iter().chain(unwanted) {
         // An instance without a webhook of its own changes nothing.
         let envelope = json!({"event": event, "instance": "sales", "data": {}}).to_string();
         redis.push_with_id(event, &envelope).await;
     }
     redis.until_settled().await;
-    assert_eq!(
-        events_received(&receiver, "/global"),
-        wanted.map(str::to_owned).into()
-    );
+    assert_eq!(events_received(&receiver, "/global"), wanted.map(str::to_owned).into());
     assert_eq!(redis.counter("unrouted").await, unwanted.len() as u64);
 }
 
@@ -322,19 +291,14 @@ async fn a_global_webhook_that_is_switched_off_or_has_no_url_gets_nothing() {
     let receiver = Receiver::start().await;
     let url = receiver.url("/global");
     for settings in [
-        [
-            ("WEBHOOK_GLOBAL_ENABLED", "false"),
-            ("WEBHOOK_GLOBAL_URL", url.as_str()),
-        ],
+        [("WEBHOOK_GLOBAL_ENABLED", "false"), ("WEBHOOK_GLOBAL_URL", url.as_str())],
         [("WEBHOOK_GLOBAL_ENABLED", ""), ("WEBHOOK_GLOBAL_URL", &url)],
         [("WEBHOOK_GLOBAL_ENABLED", "true"), ("WEBHOOK_GLOBAL_URL", "")],
     ] {
         let redis = RedisServer::start();
         let event_on = [("WEBHOOK_EVENTS_MESSAGES_UPSERT", "true")];
         let _worker = Worker::start(&redis, &[&settings[..], &event_on[..]].concat()).await;
-        redis
-            .push(r#"{"event":"messages.upsert","instance":"sales"}"#)
-            .await;
+        redis.push(r#"{"event":"messages.upsert","instance":"sales"}"#).await;
         redis.until_settled().await;
         assert_eq!(redis.counter("unrouted").await, 1);
     }
@@ -345,13 +309,7 @@ async fn a_global_webhook_that_is_switched_off_or_has_no_url_gets_nothing() {
 async fn an_instance_gets_the_events_its_webhook_lists_in_whatever_spelling() {
     let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
     let _worker = Worker::start(&redis, &[]).await;
-    let pushed = [
-        "messages.upsert",
-        "MESSAGES_UPDATE",
-        "groups-update",
-        "new.token",
-        "order.paid",
-    ];
+    let pushed = ["messages.upsert", "MESSAGES_UPDATE", "groups-update", "new.token", "order.paid"];
     let mut expected = BTreeMap::new();
     for (instance, listed, gets) in [
         ("all", json!([]), &pushed[..]),
@@ -360,11 +318,7 @@ async fn an_instance_gets_the_events_its_webhook_lists_in_whatever_spelling() {
         ("upper", json!(["MESSAGES_UPSERT"]), &pushed[..1]),
         ("dashed", json!(["Messages-Upsert"]), &pushed[..1]),
         ("two", json!(["messages-update", "MESSAGES_UPSERT"]), &pushed[..2]),
-        (
-            "aliases",
-            json!(["GROUP_UPDATE", "NEW_JWT"]),
-            &["groups-update", "new.token"],
-        ),
+        ("aliases", json!(["GROUP_UPDATE", "NEW_JWT"]), &["groups-update", "new.token"]),
         ("own", json!(["ORDER_PAID"]), &["order.paid"]),
         ("others", json!(["CALL"]), &[]),
     ] {

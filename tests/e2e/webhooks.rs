@@ -88,17 +88,12 @@ async fn a_webhook_set_just_before_the_push_gets_the_first_event_of_each_of_500_
     let mut ids = Vec::new();
     for i in 0..500 {
         let instance = format!("fresh-{i}");
-        redis
-            .set_url(&instance, &receiver.url(&format!("/{instance}")))
-            .await;
+        redis.set_url(&instance, &receiver.url(&format!("/{instance}"))).await;
         ids.push((push(&redis, &instance).await, format!("/{instance}")));
     }
     redis.until_settled().await;
-    let mut received: Vec<_> = receiver
-        .received()
-        .into_iter()
-        .map(|request| (request.id().to_owned(), request.path))
-        .collect();
+    let mut received: Vec<_> =
+        receiver.received().into_iter().map(|request| (request.id().to_owned(), request.path)).collect();
     received.sort_unstable();
     ids.sort_unstable();
     assert_eq!(received, ids);
@@ -150,10 +145,7 @@ async fn a_webhook_that_is_set_changed_switched_off_and_deleted_applies_exactly_
     for (settings, paths) in [
         (None, &[][..]),
         (Some(json!({"url": url("/first")})), &["/first"]),
-        (
-            Some(json!({"url": url("/second"), "byEvents": true})),
-            &["/second/messages-upsert"],
-        ),
+        (Some(json!({"url": url("/second"), "byEvents": true})), &["/second/messages-upsert"]),
         (Some(json!({"url": url("/second"), "events": ["CALL"]})), &[]),
         (Some(json!({"url": url("/second"), "enabled": false})), &[]),
         (Some(json!({"url": url("/third")})), &["/third"]),
@@ -169,11 +161,7 @@ async fn a_webhook_that_is_set_changed_switched_off_and_deleted_applies_exactly_
         marker.wait_for_of(&id, 1).await;
         redis.until_settled().await;
         expected.extend(paths.iter().map(ToString::to_string));
-        let received: Vec<_> = receiver
-            .received()
-            .into_iter()
-            .map(|request| request.path)
-            .collect();
+        let received: Vec<_> = receiver.received().into_iter().map(|request| request.path).collect();
         assert_eq!(received, expected);
     }
 }

@@ -87,6 +87,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now: Duration) -> 
         target: Ok(Arc::new(target)),
         attempt: 1,
         first_attempt_ms: None,
+        last_attempt: None,
         suspect: false,
     })
 }

@@ -4,7 +4,7 @@
 -- ARGV  1 group   2 consumer   3 entry id   4 "1" when this delivery is all the entry is held for
 --       5 "1" when the entry is one of the ready stream (the hash exists already)
 --       6 event key   7 destination   8 number of the failed attempt   9 Unix ms of the first attempt
---       10 ms to wait   11 what the attempt came to, in words
+--       10 ms to wait   11 what the attempt came to
 --       12 event id   13 Unix ms of the push   14 traceparent or ""
 -- Returns the due time in Unix ms; 0 when all this was done before (a reply was lost and the caller tries again);
 -- -1 when the entry is not this consumer's any more.
