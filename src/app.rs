@@ -27,7 +27,7 @@ const SETTLE_GRACE: Duration = Duration::from_secs(5);
 /// How long a pending entry idles at least, beyond the timeouts of its attempts, before any worker may claim it.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-/// Why a worker could not be started.
+/// Why a worker could not be started, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The Redis URL cannot be used, or Redis refuses this worker for good.
@@ -39,6 +39,9 @@ pub enum StartError {
     /// The thread of the heartbeats cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// A stage ended that never should: a fault in posthaste.
+    #[error("a stage of the worker ended unexpectedly; start it again, and report its log")]
+    Stage,
     /// A destination of the operator's cannot be used.
     #[error("{0}")]
     Destination(String),
@@ -72,6 +75,7 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
         Heartbeat { redis: redis.apart(BEAT_TIMEOUT)?, lease: lease_told, dead: dead_told, new_name };
 
     let dispatcher = Dispatcher {
+        redis: redis.clone(),
         slots: config.worker_concurrency,
         grace: config.shutdown_grace,
         attempting: Attempting::new(client, Arc::new(config.routes.clone())),
@@ -101,7 +105,9 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let mut readers = JoinSet::new();
     readers.spawn(intake.run(stop.clone()));
     readers.spawn(promoter.run(stop.clone()));
-    readers.spawn(trimmer.run(stop.clone()));
+    if config.dead_letter_max_age.is_some() || config.dead_letter_max_len.is_some() {
+        readers.spawn(trimmer.run(stop.clone()));
+    }
     readers.spawn(dispatcher.run(queue, stop.clone()));
     let mut settling = JoinSet::new();
     settling.spawn(settler.run(work, give_up.clone()));
@@ -112,19 +118,40 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
         .spawn(move || heartbeat.run(until_settled))
         .map_err(StartError::Thread)?;
 
-    stop.cancelled().await;
-    tracing::info!("stopping");
-    while readers.join_next().await.is_some() {}
-    if tokio::time::timeout(SETTLE_GRACE, settling.join_next()).await.is_err() {
-        give_up.cancel();
-        settling.join_next().await;
-    }
+    let failed = until_stopped(readers, settling, &stop, &give_up, config.shutdown_grace).await;
     settled.cancel();
     // It ends within a heartbeat.
     let _ = tokio::task::spawn_blocking(move || beating.join()).await;
     let name = Arc::clone(&lease.borrow().name);
     leave(&redis, &name).await;
-    Ok(())
+    if failed { Err(StartError::Stage) } else { Ok(()) }
+}
+
+/// Waits for `stop`, or for a stage that ends by itself, which none should: then true. Returns once all have ended.
+async fn until_stopped(
+    mut readers: JoinSet<()>,
+    mut settling: JoinSet<()>,
+    stop: &CancellationToken,
+    give_up: &CancellationToken,
+    grace: Duration,
+) -> bool {
+    let mut failed = false;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = readers.join_next() => failed = true,
+        _ = settling.join_next() => failed = true,
+    }
+    stop.cancel();
+    tracing::info!("stopping");
+    let finished = async { while readers.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace + SETTLE_GRACE, finished).await.is_err() {
+        readers.shutdown().await;
+    }
+    if tokio::time::timeout(SETTLE_GRACE, settling.join_next()).await.is_err() {
+        give_up.cancel();
+        settling.join_next().await;
+    }
+    failed
 }
 
 /// Waits for Redis, creates what is missing, and makes the first heartbeat. None when `stop` came first.

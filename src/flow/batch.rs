@@ -7,6 +7,9 @@ use crate::model::{
 };
 use crate::store::{Acknowledged, AttemptLine, Counter, Ownership, Redis, StoreError};
 
+/// How much of a name is kept in the records of recent attempts.
+const LINE_CHARS: usize = 200;
+
 /// What became of a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
@@ -39,8 +42,8 @@ impl Batch {
             started_ms: *started_ms,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             id: delivery.event.id.to_string(),
-            event: delivery.event.envelope.name().to_string(),
-            destination: delivery.destination.to_string(),
+            event: short(delivery.event.envelope.name().as_str()),
+            destination: short(&delivery.destination.to_string()),
             attempt: delivery.attempt,
             status: outcome.status(),
             error: match outcome {
@@ -140,7 +143,8 @@ impl Batch {
         if !receipt.settle_one() || receipt.is_forfeited() {
             return;
         }
-        if receipt.is_recorded() {
+        // Of an entry with several deliveries another owner may have recorded one unknown to this process.
+        if receipt.is_recorded() || receipt.fan_out() > 1 {
             self.finish(receipt, delivery.event.key.clone(), None);
         } else {
             self.entries.push(receipt.id.clone());
@@ -150,4 +154,9 @@ impl Batch {
     fn count(&mut self, counter: Counter) {
         *self.counts.entry(counter).or_default() += 1;
     }
+}
+
+/// A text as it is kept in the records of recent attempts: they are bounded in number, and so have to be in size.
+fn short(text: &str) -> String {
+    text.chars().take(LINE_CHARS).collect()
 }

@@ -207,9 +207,9 @@ fn condemn(step: Step, takeovers: u32) -> Step {
         Step::Attempt(delivery) => {
             // The attempt that would have been next was not made.
             let delivery = Box::new(Delivery { attempt: delivery.attempt - 1, ..*delivery });
-            let why = format!(
-                "{takeovers} workers died while they held it, the last while it attempted nothing else"
-            );
+            let deaths = takeovers % poison::ALONE;
+            let why =
+                format!("{deaths} workers died while they held it, the last while it attempted nothing else");
             Step::Settle(Work::Buried(delivery, DeadReason::Poison, why))
         }
         settle => settle,

@@ -3,6 +3,7 @@
 //! For now one queue in the order of arrival, and one limit. It is the owner of all attempts in flight, and the
 //! place where lanes (one queue and limit for each destination) belong.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -11,11 +12,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Attempting, Lease, Work};
-use crate::model::Delivery;
+use crate::model::{Delivery, Source};
+use crate::store::Redis;
 
 /// The owner of all attempts in flight.
 #[derive(Debug)]
 pub struct Dispatcher {
+    /// The server.
+    pub redis: Redis,
     /// Attempts in flight at most.
     pub slots: usize,
     /// How long attempts may go on once it stops.
@@ -37,7 +41,7 @@ enum Admission {
 
 impl Dispatcher {
     /// Attempts what comes through `queue` until it ends or `stop`. Then attempts in flight have the grace period;
-    /// what was not begun stays in the pending list, for another worker.
+    /// what was not begun is handed back to the other workers.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Delivery>, stop: CancellationToken) {
         let mut running = JoinSet::new();
         let mut alone = false;
@@ -68,7 +72,7 @@ impl Dispatcher {
                 },
             }
         }
-        drop(next);
+        self.release(next, queue).await;
         let left = running.len();
         if left > 0 {
             tracing::info!(attempts = left, grace_s = self.grace.as_secs(), "finishing attempts in flight");
@@ -80,6 +84,28 @@ impl Dispatcher {
                 "attempts outlasted the grace period; another worker repeats them"
             );
             running.shutdown().await;
+        }
+    }
+
+    /// Hands back what was not begun.
+    async fn release(&self, next: Option<Delivery>, mut queue: mpsc::Receiver<Delivery>) {
+        queue.close();
+        let mut waiting: Vec<Delivery> = next.into_iter().collect();
+        while let Ok(delivery) = queue.try_recv() {
+            waiting.push(delivery);
+        }
+        let name = Arc::clone(&self.lease.borrow().name);
+        for source in [Source::Stream, Source::Ready] {
+            // Of an entry with several deliveries, another may be under way.
+            let is_free = |delivery: &&Delivery| {
+                let receipt = &delivery.receipt;
+                receipt.source == source && receipt.fan_out() == 1 && receipt.consumer == name
+            };
+            let entries: Vec<_> =
+                waiting.iter().filter(is_free).map(|delivery| delivery.receipt.id.clone()).collect();
+            if let Err(error) = self.redis.release(source, &name, &entries).await {
+                tracing::debug!(%error, "not handed back at once; other workers have it when this one has stopped");
+            }
         }
     }
 
@@ -95,7 +121,14 @@ impl Dispatcher {
 
     fn begin(&self, running: &mut JoinSet<()>, delivery: Delivery) {
         let (attempting, settle) = (self.attempting.clone(), self.settle.clone());
+        let alone = delivery.suspect.then(|| self.redis.clone());
         running.spawn(async move {
+            // Unless that is noted first, it would kill one worker after the other; left out, it is claimed again.
+            if let Some(redis) = alone
+                && !redis.note_alone(&delivery.receipt).await.unwrap_or(false)
+            {
+                return;
+            }
             let attempted = attempting.attempt(delivery).await;
             // Fails only when the settler has given up: then the entry stays pending.
             let _ = settle.send(Work::Attempted(Box::new(attempted))).await;

@@ -12,7 +12,7 @@ use crate::store::Redis;
 /// How many deliveries one script moves: it runs about a millisecond then.
 const ROUND: usize = 200;
 /// How long this worker sleeps at most, to see what other workers, dead since, put to wait.
-const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
 /// Moves what is due from the retries to the ready stream.
 #[derive(Debug)]

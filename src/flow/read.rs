@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Router;
@@ -40,9 +41,22 @@ impl Intake {
         let mut consumer = Arc::clone(&self.lease.borrow_and_update().name);
         let mut reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
         while !stop.is_cancelled() {
-            let name = Arc::clone(&self.lease.borrow_and_update().name);
-            if name != consumer {
-                consumer = name;
+            let lease = self.lease.borrow_and_update().clone();
+            if !lease.is_valid(Instant::now()) {
+                // What would be read now could not be attempted, and be another worker's soon.
+                tokio::select! {
+                    told = self.lease.changed() => if told.is_err() { return },
+                    () = stop.cancelled() => return,
+                }
+                continue;
+            }
+            if lease.name != consumer {
+                // What was read under the old name since it was lost, nobody looks for: it is noted as left behind.
+                // Where that fails, strays are found later.
+                if let Err(error) = self.redis.leave(&consumer).await {
+                    tracing::debug!(%error, old = %consumer, "the old name was not given up");
+                }
+                consumer = lease.name;
                 reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
             }
             tokio::select! {
@@ -70,6 +84,8 @@ impl Intake {
                         tracing::warn!("redis lost the consumer group (FLUSHALL?); it was created again");
                         continue;
                     }
+                    // It may have been too much for one reply.
+                    size = Size(BYTES);
                     outage.wait(&error, &stop).await;
                 }
             }

@@ -80,7 +80,13 @@ impl Recovery {
             match done {
                 Ok(()) => outage.over(),
                 Err(End::Stopped) => return,
-                Err(End::Failed(error)) => outage.wait(&error, &stop).await,
+                Err(End::Failed(error)) => {
+                    if error.is_no_group() {
+                        // The reader, which creates it too, may be waiting for room.
+                        let _ = self.redis.create_group().await;
+                    }
+                    outage.wait(&error, &stop).await;
+                }
             }
         }
     }
@@ -104,7 +110,7 @@ impl Recovery {
                 let mut arrivals: Vec<_> = taken
                     .entries
                     .into_iter()
-                    .map(|(entry, before)| Arrival::inherited(entry, before + 1))
+                    .map(|(entry, times)| Arrival::inherited(entry, times))
                     .collect();
                 // What this process still attempts under a name it had before is left to that attempt; if it comes
                 // to nothing, the entry is claimed again as one that nobody holds.

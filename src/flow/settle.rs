@@ -16,6 +16,7 @@ use super::batch::{Batch, Failed};
 use super::bury::Undertaker;
 use super::half_done::HalfDone;
 use super::outage::Outage;
+use super::promote::LONGEST_SLEEP;
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
 use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement};
@@ -83,7 +84,17 @@ impl Settler {
         let mut batch = Batch::default();
         let mut failures: Vec<_> = work.iter().filter_map(|work| self.decide(work, &mut batch)).collect();
         let mut tries = 0;
-        while let Err(error) = self.settle(&mut failures, &mut batch).await {
+        loop {
+            let settled = tokio::select! {
+                settled = self.settle(&mut failures, &mut batch) => settled,
+                // What was under way may have been done; all of it may be repeated.
+                () = give_up.cancelled() => return Err(GivenUp),
+            };
+            let Err(error) = settled else { break };
+            if error.is_no_group() {
+                // The reader, which creates it too, may be waiting for room.
+                let _ = self.redis.create_group().await;
+            }
             outage.wait(&error, give_up).await;
             if give_up.is_cancelled() {
                 tracing::warn!(%error, "stopping before everything was settled; another worker repeats it");
@@ -173,7 +184,10 @@ impl Settler {
                 let failed =
                     Rescheduled { delivery, first_attempt_ms, delay: *delay, last_attempt: &last_attempt };
                 let ownership = self.redis.reschedule(&failed).await?;
-                self.sooner.notify_one();
+                // Longer waits are seen by the promoter in time; waking it for each would keep Redis busy.
+                if *delay < LONGEST_SLEEP {
+                    self.sooner.notify_one();
+                }
                 Ok(ownership)
             }
             Failure::Bury(work, reason) => self.undertaker.bury(work, *reason).await,

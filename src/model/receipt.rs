@@ -78,6 +78,11 @@ impl Receipt {
         self.fan_out == 1 && !self.is_recorded()
     }
 
+    /// How many deliveries the entry is held for.
+    pub fn fan_out(&self) -> usize {
+        self.fan_out
+    }
+
     /// Counts one delivery as settled; true when it was the last.
     pub fn settle_one(&self) -> bool {
         self.open.fetch_sub(1, Ordering::AcqRel) == 1

@@ -66,11 +66,21 @@ fn kind_of(error: &RedisError) -> ErrorKind {
     let says = |code: &str| error.code() == Some(code) || text.contains(code);
     if says("NOGROUP") || says("UNBLOCKED") {
         ErrorKind::NoGroup
-    } else if says("WRONGPASS") || says("NOAUTH") || says("NOPERM") {
+    } else if says("WRONGPASS") || says("DENIED ") || says("NOAUTH") || says("NOPERM") {
         ErrorKind::Denied
-    } else if says("OOM ") || error.code() == Some("OOM") || says("MISCONF") || says("READONLY") {
+    } else if says("NOREPLICAS")
+        || says("OOM ")
+        || error.code() == Some("OOM")
+        || says("MISCONF")
+        || says("READONLY")
+    {
         ErrorKind::NoWrites
-    } else if says("LOADING") || says("MASTERDOWN") || says("BUSY ") {
+    } else if says("max number of clients")
+        || says("CLUSTERDOWN")
+        || says("LOADING")
+        || says("MASTERDOWN")
+        || says("BUSY ")
+    {
         ErrorKind::Unreachable
     } else {
         ErrorKind::Other

@@ -13,6 +13,10 @@ use crate::model::{Destination, EntryId, EventKey, LastAttempt, Source};
 /// How much longer than BLOCK the client waits for a reply: a reply that is given up has moved entries into the
 /// pending list all the same.
 const REPLY_SLACK: Duration = Duration::from_secs(5);
+/// How many waiting events are loaded in the first pipeline, and past how many bytes in one it is fewer: what is not
+/// read of a reply takes Redis' memory, and a reply has to come in time.
+const DUE_AT_FIRST: usize = 4;
+const DUE_BYTES: usize = 1024 * 1024;
 /// About how many batches of attempts are kept for `posthaste status`.
 const ATTEMPT_BATCHES: usize = 256;
 
@@ -149,9 +153,22 @@ impl Redis {
     /// # Errors
     /// When Redis does not answer.
     pub async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Option<Waiting>>, StoreError> {
-        if due.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::with_capacity(due.len());
+        let mut at_a_time = DUE_AT_FIRST;
+        while found.len() < due.len() {
+            let end = due.len().min(found.len() + at_a_time);
+            let loaded = self.waiting_chunk(&due[found.len()..end]).await?;
+            let bytes: usize = loaded.iter().flatten().map(|waiting| waiting.payload.len()).sum();
+            at_a_time = if bytes > DUE_BYTES { (at_a_time / 4).max(1) } else { at_a_time * 2 };
+            found.extend(loaded);
         }
+        Ok(found)
+    }
+
+    async fn waiting_chunk(
+        &self,
+        due: &[(EventKey, Destination)],
+    ) -> Result<Vec<Option<Waiting>>, StoreError> {
         let mut pipeline = redis::pipe();
         for (key, destination) in due {
             pipeline

@@ -27,4 +27,6 @@ scripts! {
     BEAT = "beat.lua";
     TAKE_OVER = "take_over.lua";
     LEAVE = "leave.lua";
+    ALONE = "alone.lua";
+    RELEASE = "release.lua";
 }

@@ -6,7 +6,8 @@ use redis::{Value, cmd};
 
 use super::events::{array, read_entry};
 use super::{GROUP, Redis, StoreError, Taken, script};
-use crate::model::{EntryId, Source};
+use crate::decide::poison;
+use crate::model::{EntryId, Receipt, Source};
 
 /// What a heartbeat told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum Beat {
 /// Entries taken over from a dead worker.
 #[derive(Clone, Debug, Default)]
 pub struct TakenOver {
-    /// The entries, and how often each had been taken over before.
+    /// The entries, and how often each was taken over from a crash, this time included.
     pub entries: Vec<(Taken, u32)>,
 }
 
@@ -86,6 +87,33 @@ impl Redis {
             }
         }
         Ok(TakenOver { entries })
+    }
+
+    /// Notes that an entry is about to be attempted alone; false when it is not its holder's any more.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn note_alone(&self, receipt: &Receipt) -> Result<bool, StoreError> {
+        let mut alone = script::ALONE.key(self.key_of(receipt.source));
+        alone.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str()).arg(poison::ALONE);
+        self.script(&alone).await
+    }
+
+    /// Hands back entries of one stream that were read under the name `worker` and not begun, so that other workers
+    /// take them over at once.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn release(&self, source: Source, worker: &str, entries: &[EntryId]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut release = script::RELEASE.key(self.key_of(source));
+        release.key(self.keys().workers()).arg(GROUP).arg(worker).arg(format!("{worker}-left"));
+        for id in entries {
+            release.arg(id.as_str());
+        }
+        self.script(&release).await
     }
 
     /// Leaves: returns whether entries are left to the other workers.

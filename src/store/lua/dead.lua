@@ -11,6 +11,8 @@
 --
 -- The payload goes from the entry or the hash to the dead letter inside the server. Of an entry without one all
 -- fields and values are kept in `entry`, as netstrings (`<length>:<bytes>,`): any number of them, byte for byte.
+-- Redis does not roll scripts back, so the entry is acknowledged last: whatever fails before leaves it pending. The
+-- first write is one that would free: Redis completes such a script even at maxmemory.
 local stream, event, dead, ready_stream, error_event = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local group, consumer, entry, destination = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local sole, ready = ARGV[4] == '1', ARGV[5] == '1'
@@ -36,9 +38,14 @@ end
 letter[#letter + 1] = payload and 'payload' or 'entry'
 letter[#letter + 1] = payload or original or ''
 
--- The first write is one that frees (or would): Redis completes such a script even at maxmemory.
-if sole then redis.call('XACK', stream, group, entry) end
-redis.call('XDEL', stream, sole and entry or '0-0')
+redis.call('XDEL', stream, '0-0')
+redis.call('XADD', dead, '*', unpack(letter))
+if ARGV[7] ~= '' then
+  local now = redis.call('TIME')
+  redis.call('HSET', error_event, 'payload', ARGV[7], 'id', ARGV[8],
+    'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
+  redis.call('XADD', ready_stream, '*', 'event', ARGV[9], 'destination', 'errors')
+end
 if ready then
   if redis.call('HINCRBY', event, 'live', -1) <= 0 then
     redis.call('DEL', event)
@@ -50,12 +57,8 @@ elseif not sole then
   redis.call('HSETNX', event, 'live', 1)
   redis.call('HSET', event, 'done:' .. destination, 1)
 end
-
-redis.call('XADD', dead, '*', unpack(letter))
-if ARGV[7] ~= '' then
-  local now = redis.call('TIME')
-  redis.call('HSET', error_event, 'payload', ARGV[7], 'id', ARGV[8],
-    'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
-  redis.call('XADD', ready_stream, '*', 'event', ARGV[9], 'destination', 'errors')
+if sole then
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
 end
 return 1

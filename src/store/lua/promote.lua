@@ -6,11 +6,13 @@
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+-- The first write is one that would free (see retry.lua), and what leaves the ZSET is in the stream before.
+redis.call('ZREM', KEYS[1], '')
 for i = 1, #due do
   local space = string.find(due[i], ' ', 1, true)
-  redis.call('ZREM', KEYS[1], due[i])
   redis.call('XADD', KEYS[2], '*', 'event', string.sub(due[i], 1, space - 1),
     'destination', string.sub(due[i], space + 1))
+  redis.call('ZREM', KEYS[1], due[i])
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if not first[2] then return {#due, -1} end

@@ -12,9 +12,11 @@ local letter = {}
 for i = 1, #fields, 2 do letter[fields[i]] = fields[i + 1] end
 if not letter['payload'] then return -1 end
 
-redis.call('XDEL', KEYS[1], ARGV[1])
+-- The first write is one that would free (see retry.lua); the dead letter goes last.
+redis.call('XDEL', KEYS[1], '0-0')
 if letter['destination'] == '' then
   redis.call('XADD', KEYS[2], '*', 'payload', letter['payload'], 'id', letter['id'])
+  redis.call('XDEL', KEYS[1], ARGV[1])
   return 1
 end
 local now = redis.call('TIME')
@@ -22,4 +24,5 @@ redis.call('HSET', KEYS[4], 'payload', letter['payload'], 'id', letter['id'],
   'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
 if letter['traceparent'] then redis.call('HSET', KEYS[4], 'traceparent', letter['traceparent']) end
 redis.call('XADD', KEYS[3], '*', 'event', ARGV[2], 'destination', letter['destination'])
+redis.call('XDEL', KEYS[1], ARGV[1])
 return 1

@@ -9,8 +9,9 @@
 -- Returns the due time in Unix ms; 0 when all this was done before (a reply was lost and the caller tries again);
 -- -1 when the entry is not this consumer's any more.
 --
--- The payload goes from the entry to the hash inside the server. The first write is one that frees (or would):
--- Redis completes such a script even at maxmemory.
+-- The payload goes from the entry to the hash inside the server. Redis does not roll scripts back, so the entry is
+-- acknowledged last: whatever fails before leaves it pending. The first write is one that would free: Redis
+-- completes such a script even at maxmemory.
 local stream, event, waiting = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, entry, destination = ARGV[1], ARGV[2], ARGV[3], ARGV[7]
 local sole, ready = ARGV[4] == '1', ARGV[5] == '1'
@@ -31,8 +32,10 @@ if not ready then
   end
 end
 
-if sole then redis.call('XACK', stream, group, entry) end
-redis.call('XDEL', stream, sole and entry or '0-0')
+redis.call('XDEL', stream, '0-0')
+local now = redis.call('TIME')
+local due = now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[10]
+redis.call('ZADD', waiting, due, ARGV[6] .. ' ' .. destination)
 if payload then
   if redis.call('HEXISTS', event, 'payload') == 0 then
     redis.call('HSET', event, 'payload', payload, 'id', ARGV[12], 'pushed', ARGV[13])
@@ -44,7 +47,8 @@ if payload then
 end
 redis.call('HSET', event, 'attempts:' .. destination, ARGV[8], 'first:' .. destination, ARGV[9],
   'last:' .. destination, ARGV[11])
-local now = redis.call('TIME')
-local due = now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[10]
-redis.call('ZADD', waiting, due, ARGV[6] .. ' ' .. destination)
+if sole then
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
+end
 return due
