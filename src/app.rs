@@ -138,8 +138,8 @@ async fn until_stopped(
     let mut failed = false;
     tokio::select! {
         () = stop.cancelled() => {}
-        _ = readers.join_next() => failed = true,
-        _ = settling.join_next() => failed = true,
+        _ = readers.join_next() => failed = !stop.is_cancelled(),
+        _ = settling.join_next() => failed = !stop.is_cancelled(),
     }
     stop.cancel();
     tracing::info!("stopping");

@@ -15,4 +15,5 @@ mod residue;
 mod restarts;
 mod retries;
 mod routes;
+mod scripts;
 mod webhooks;

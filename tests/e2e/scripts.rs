@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthaste::model::{
-    DeadReason, Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, Receipt, Source,
-    TransportError,
+    DeadReason, Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, Held, LastAttempt,
+    Receipt, Source, TransportError,
 };
 use posthaste::store::{
     Acknowledged, Beat, Counter, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Ownership, Redis,
@@ -46,12 +46,7 @@ impl Scene {
         let entry = fields(&[("payload", PUSHED), ("id", "evt"), ("traceparent", "00-1")]);
         let id = self.redis.push_entry("webhooks", &entry).await;
         self.read("webhooks", consumer).await;
-        Arc::new(Receipt::new(
-            Source::Stream,
-            EntryId::new(&id),
-            consumer.into(),
-            fan_out,
-        ))
+        held(Source::Stream, &id, consumer, fan_out)
     }
 
     async fn taken(&self, fan_out: usize) -> Arc<Receipt> {
@@ -60,18 +55,8 @@ impl Scene {
 
     /// Reads what is new in a stream as `consumer`.
     async fn read(&self, stream: &str, consumer: &str) {
-        let _: Value = self
-            .redis
-            .command(&[
-                "XREADGROUP",
-                "GROUP",
-                "posthaste",
-                consumer,
-                "STREAMS",
-                stream,
-                ">",
-            ])
-            .await;
+        let _: Value =
+            self.redis.command(&["XREADGROUP", "GROUP", "posthaste", consumer, "STREAMS", stream, ">"]).await;
     }
 
     /// What is due goes to the ready stream and is read from there; the receipts, in the order they were due.
@@ -80,10 +65,7 @@ impl Scene {
         assert_eq!(promoted.moved, count);
         self.read("{webhooks}:ready", ME).await;
         let entries = self.redis.entries("{webhooks}:ready").await;
-        entries[entries.len() - count..]
-            .iter()
-            .map(|(id, _)| Arc::new(Receipt::new(Source::Ready, EntryId::new(id), ME.into(), 1)))
-            .collect()
+        entries[entries.len() - count..].iter().map(|(id, _)| held(Source::Ready, id, ME, 1)).collect()
     }
 
     async fn retry(&self, delivery: &Delivery) -> Result<Ownership, StoreError> {
@@ -92,7 +74,7 @@ impl Scene {
                 delivery,
                 first_attempt_ms: 111,
                 delay: Duration::ZERO,
-                outcome: "the receiver answered 500",
+                last_attempt: &last_attempt(),
             })
             .await
     }
@@ -135,10 +117,8 @@ impl Scene {
 
     /// The hash of an event, less what does not change.
     async fn progress(&self, key: &EventKey) -> BTreeMap<String, String> {
-        let mut hash: BTreeMap<String, String> = self
-            .redis
-            .command(&["HGETALL", &self.store.keys().event(key)])
-            .await;
+        let mut hash: BTreeMap<String, String> =
+            self.redis.command(&["HGETALL", &self.store.keys().event(key)]).await;
         for field in ["payload", "id", "pushed", "traceparent"] {
             hash.remove(field);
         }
@@ -159,10 +139,13 @@ impl Scene {
     }
 
     async fn workers(&self) -> Vec<(String, u64)> {
-        self.redis
-            .command(&["ZRANGE", "{webhooks}:workers", "0", "-1", "WITHSCORES"])
-            .await
+        self.redis.command(&["ZRANGE", "{webhooks}:workers", "0", "-1", "WITHSCORES"]).await
     }
+}
+
+/// The receipt of an entry that `consumer` has read.
+fn held(source: Source, id: &str, consumer: &str, fan_out: usize) -> Arc<Receipt> {
+    Arc::new(Receipt::new(&Held::default(), source, EntryId::new(id), consumer.into(), fan_out))
 }
 
 /// A delivery of the entry of `receipt` (whose hash is called after it) to `destination`.
@@ -184,7 +167,13 @@ fn delivery_of(receipt: &Arc<Receipt>, key: EventKey, destination: Destination, 
         target: Err(TransportError::Other("there is none".to_owned())),
         attempt,
         first_attempt_ms: None,
+        last_attempt: None,
+        suspect: false,
     }
+}
+
+fn last_attempt() -> LastAttempt {
+    LastAttempt { at_ms: 222, status: Some(500), summary: "the receiver answered 500".to_owned() }
 }
 
 fn letter(delivery: &Delivery) -> DeadLetter {
@@ -206,10 +195,7 @@ fn letter(delivery: &Delivery) -> DeadLetter {
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(field, value)| ((*field).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect()
 }
 
 #[tokio::test]
@@ -220,40 +206,29 @@ async fn what_another_worker_owns_or_has_settled_is_left_alone() {
     let of_another = scene.taken_by(ANOTHER, 1).await;
     let settled = scene.taken(1).await;
     scene.acknowledge(&settled).await.unwrap();
-    for (id, fan_out) in [
-        (&of_another.id, 1),
-        (&of_another.id, 2),
-        (&settled.id, 1),
-        (&settled.id, 2),
-    ] {
-        lost.push(Receipt::new(Source::Stream, id.clone(), ME.into(), fan_out));
+    for (id, fan_out) in [(&of_another.id, 1), (&of_another.id, 2), (&settled.id, 1), (&settled.id, 2)] {
+        lost.push(held(Source::Stream, id.as_str(), ME, fan_out));
     }
-    lost.push(Receipt::new(Source::Stream, EntryId::new("9-9"), ME.into(), 1));
+    lost.push(held(Source::Stream, "9-9", ME, 1));
     // A delivery in the ready stream that another has read.
     let waits = scene.taken(1).await;
     scene.retry(&delivery(&waits, instance())).await.unwrap();
     scene.store.promote(1).await.unwrap();
     scene.read("{webhooks}:ready", ANOTHER).await;
     let ready = scene.redis.entries("{webhooks}:ready").await;
-    lost.push(Receipt::new(
-        Source::Ready,
-        EntryId::new(&ready[0].0),
-        ME.into(),
-        1,
-    ));
+    lost.push(held(Source::Ready, &ready[0].0, ME, 1));
 
     let before = scene.everything().await;
     for receipt in lost {
-        let receipt = Arc::new(receipt);
         let key = EventKey::new(waits.id.as_str());
         let lost = delivery_of(&receipt, key, instance(), 2);
         assert_eq!(scene.retry(&lost).await.unwrap(), Ownership::Lost, "{receipt:?}");
-        let error = ErrorDelivery {
-            id: "error-1",
-            body: b"{}",
-        };
+        let error = ErrorDelivery { id: "error-1", body: b"{}" };
         let buried = scene.bury_telling(&lost, Some(error)).await.unwrap();
         assert_eq!(buried, Ownership::Lost, "{receipt:?}");
+        if receipt.source == Source::Stream {
+            assert_eq!(scene.store.mark_done(ME, &[lost]).await.unwrap(), [Ownership::Lost]);
+        }
         assert_eq!(scene.everything().await, before, "{receipt:?}");
     }
 }
@@ -301,19 +276,11 @@ async fn a_retry_that_is_repeated_after_a_lost_reply_changes_nothing() {
 #[tokio::test]
 async fn a_burial_that_is_repeated_after_a_lost_reply_changes_nothing() {
     let scene = Scene::new().await;
-    let error = || {
-        Some(ErrorDelivery {
-            id: "error-1",
-            body: b"{\"event\":\"error\"}",
-        })
-    };
+    let error = || Some(ErrorDelivery { id: "error-1", body: b"{\"event\":\"error\"}" });
     for (fan_out, repeated) in [(1, Ownership::Lost), (2, Ownership::Ours)] {
         let receipt = scene.taken(fan_out).await;
         let failed = delivery(&receipt, instance());
-        assert_eq!(
-            scene.bury_telling(&failed, error()).await.unwrap(),
-            Ownership::Ours
-        );
+        assert_eq!(scene.bury_telling(&failed, error()).await.unwrap(), Ownership::Ours);
         let after = scene.everything().await;
         assert_eq!(scene.bury_telling(&failed, error()).await.unwrap(), repeated);
         assert_eq!(scene.everything().await, after, "{fan_out} deliveries");
@@ -326,15 +293,9 @@ async fn a_burial_that_is_repeated_after_a_lost_reply_changes_nothing() {
     scene.retry(&delivery(&waits, instance())).await.unwrap();
     let due = scene.due(1).await;
     let failed = delivery_of(&due[0], EventKey::new(waits.id.as_str()), instance(), 2);
-    assert_eq!(
-        scene.bury_telling(&failed, error()).await.unwrap(),
-        Ownership::Ours
-    );
+    assert_eq!(scene.bury_telling(&failed, error()).await.unwrap(), Ownership::Ours);
     let after = scene.everything().await;
-    assert_eq!(
-        scene.bury_telling(&failed, error()).await.unwrap(),
-        Ownership::Lost
-    );
+    assert_eq!(scene.bury_telling(&failed, error()).await.unwrap(), Ownership::Lost);
     assert_eq!(scene.everything().await, after);
     assert_eq!(scene.redis.letters().await.len(), 1);
 }
@@ -375,10 +336,8 @@ async fn the_payload_is_kept_once_and_byte_for_byte() {
         assert_eq!(scene.retry(&failed).await.unwrap(), Ownership::Ours);
     }
     let key = EventKey::new(receipt.id.as_str());
-    let hash: BTreeMap<String, String> = scene
-        .redis
-        .command(&["HGETALL", &scene.store.keys().event(&key)])
-        .await;
+    let hash: BTreeMap<String, String> =
+        scene.redis.command(&["HGETALL", &scene.store.keys().event(&key)]).await;
     assert_eq!(
         hash,
         map(&[
@@ -389,10 +348,10 @@ async fn the_payload_is_kept_once_and_byte_for_byte() {
             ("live", "3"),
             ("attempts:global", "1"),
             ("first:global", "111"),
-            ("last:global", "the receiver answered 500"),
+            ("last:global", "222 500 the receiver answered 500"),
             ("attempts:instance:a b:{c}", "1"),
             ("first:instance:a b:{c}", "111"),
-            ("last:instance:a b:{c}", "the receiver answered 500"),
+            ("last:instance:a b:{c}", "222 500 the receiver answered 500"),
         ])
     );
     let waiting = scene
@@ -407,6 +366,7 @@ async fn the_payload_is_kept_once_and_byte_for_byte() {
     let found = waiting[0].as_ref().expect("it waits");
     assert_eq!(&found.payload[..], PUSHED.as_bytes());
     assert_eq!((found.attempts, found.first_attempt_ms), (1, Some(111)));
+    assert_eq!(found.last_attempt, Some(last_attempt()));
     assert_eq!((found.event_id.as_str(), found.pushed_ms), ("evt", 99));
     assert_eq!(found.traceparent.as_deref(), Some("00-1"));
     assert_eq!(waiting[1].as_ref().expect("the event waits").attempts, 0);
@@ -420,6 +380,8 @@ enum Step {
     Retry(usize),
     /// It dies.
     Dead(usize),
+    /// It arrives, and that is noted because the other takes its time.
+    Marked(usize),
     /// What waited arrives.
     Arrives(usize),
     /// What waited fails once more.
@@ -432,28 +394,16 @@ enum Step {
 
 #[tokio::test]
 async fn however_an_events_deliveries_end_its_hash_lives_just_as_long() {
-    use Step::{Arrives, Close, Dead, DiesLate, FailsAgain, Retry};
+    use Step::{Arrives, Close, Dead, DiesLate, FailsAgain, Marked, Retry};
     // Steps, and how much lives after each: the deliveries that wait, and the entry until it is acknowledged.
-    let journeys: [&[(Step, u32)]; 10] = [
+    let journeys: [&[(Step, u32)]; 14] = [
         // One fails while the other arrives.
         &[(Retry(0), 2), (Close, 1), (Arrives(0), 0)],
         // It arrives before the other's attempt has ended.
         &[(Retry(0), 2), (Arrives(0), 1), (Close, 0)],
         // Both fail.
-        &[
-            (Retry(0), 2),
-            (Retry(1), 3),
-            (Close, 2),
-            (Arrives(1), 1),
-            (Arrives(0), 0),
-        ],
-        &[
-            (Retry(0), 2),
-            (Arrives(0), 1),
-            (Retry(1), 2),
-            (Close, 1),
-            (Arrives(1), 0),
-        ],
+        &[(Retry(0), 2), (Retry(1), 3), (Close, 2), (Arrives(1), 1), (Arrives(0), 0)],
+        &[(Retry(0), 2), (Arrives(0), 1), (Retry(1), 2), (Close, 1), (Arrives(1), 0)],
         // And fail again.
         &[
             (Retry(0), 2),
@@ -471,13 +421,12 @@ async fn however_an_events_deliveries_end_its_hash_lives_just_as_long() {
         &[(Retry(0), 2), (Dead(1), 2), (Arrives(0), 1), (Close, 0)],
         &[(Dead(0), 1), (Dead(1), 1), (Close, 0)],
         // One dies late.
-        &[
-            (Retry(0), 2),
-            (Retry(1), 3),
-            (Close, 2),
-            (DiesLate(0), 1),
-            (Arrives(1), 0),
-        ],
+        &[(Retry(0), 2), (Retry(1), 3), (Close, 2), (DiesLate(0), 1), (Arrives(1), 0)],
+        // One arrives long before the other's first attempt ends.
+        &[(Marked(0), 1), (Close, 0)],
+        &[(Marked(0), 1), (Retry(1), 2), (Close, 1), (Arrives(1), 0)],
+        &[(Marked(0), 1), (Dead(1), 1), (Close, 0)],
+        &[(Marked(0), 1), (Marked(1), 1), (Close, 0)],
     ];
     for journey in journeys {
         follow(journey).await;
@@ -505,13 +454,19 @@ async fn follow(journey: &[(Step, u32)]) {
                 known.insert(destinations[of].clone());
                 dead += 1;
             }
+            Step::Marked(of) => {
+                let arrived = delivery(&entry, destinations[of].clone());
+                for _ in 0..2 {
+                    let marked = scene.store.mark_done(ME, std::slice::from_ref(&arrived)).await;
+                    assert_eq!(marked.unwrap(), [Ownership::Ours]);
+                }
+                known.insert(destinations[of].clone());
+            }
             Step::Close => scene.done(&entry, &key, None).await,
             Step::Arrives(of) | Step::FailsAgain(of) | Step::DiesLate(of) => {
                 let member = format!("{key} {}", destinations[of]);
-                let due: i64 = scene
-                    .redis
-                    .command(&["ZADD", "{webhooks}:retry", "XX", "CH", "0", &member])
-                    .await;
+                let due: i64 =
+                    scene.redis.command(&["ZADD", "{webhooks}:retry", "XX", "CH", "0", &member]).await;
                 assert_eq!(due, 1, "{member} waits");
                 // Only that one is due.
                 assert_eq!(scene.store.promote(1).await.unwrap().moved, 1);
@@ -519,17 +474,9 @@ async fn follow(journey: &[(Step, u32)]) {
                 let ready = scene.redis.entries("{webhooks}:ready").await;
                 assert_eq!(
                     ready[0].1,
-                    fields(&[
-                        ("event", key.as_str()),
-                        ("destination", &destinations[of].to_string())
-                    ])
+                    fields(&[("event", key.as_str()), ("destination", &destinations[of].to_string())])
                 );
-                let receipt = Arc::new(Receipt::new(
-                    Source::Ready,
-                    EntryId::new(&ready[0].0),
-                    ME.into(),
-                    1,
-                ));
+                let receipt = held(Source::Ready, &ready[0].0, ME, 1);
                 let again = delivery_of(&receipt, key.clone(), destinations[of].clone(), 2);
                 match step {
                     Step::Arrives(_) => scene.done(&receipt, &key, Some(destinations[of].clone())).await,
@@ -568,35 +515,21 @@ async fn follow(journey: &[(Step, u32)]) {
 async fn what_is_due_becomes_ready_the_longest_due_first() {
     let scene = Scene::new().await;
     let now = scene.store.time_ms().await.unwrap();
-    for (member, due) in [
-        ("k2 instance:two  words", 20),
-        ("k3 global", 30),
-        ("k1 errors", 10),
-        ("k4 global", now + 60_000),
-    ] {
-        let _: u64 = scene
-            .redis
-            .command(&["ZADD", "{webhooks}:retry", &due.to_string(), member])
-            .await;
+    for (member, due) in
+        [("k2 instance:two  words", 20), ("k3 global", 30), ("k1 errors", 10), ("k4 global", now + 60_000)]
+    {
+        let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:retry", &due.to_string(), member]).await;
     }
     let first = scene.store.promote(2).await.unwrap();
     assert_eq!((first.moved, first.next), (2, Some(Duration::ZERO)));
     let second = scene.store.promote(2).await.unwrap();
     assert_eq!(second.moved, 1);
     let next = second.next.expect("one waits");
-    assert!(
-        next <= Duration::from_secs(60) && next > Duration::from_secs(30),
-        "{next:?}"
-    );
+    assert!(next <= Duration::from_secs(60) && next > Duration::from_secs(30), "{next:?}");
     let third = scene.store.promote(2).await.unwrap();
     assert_eq!(third.moved, 0);
-    let ready: Vec<_> = scene
-        .redis
-        .entries("{webhooks}:ready")
-        .await
-        .into_iter()
-        .map(|(_, entry)| entry)
-        .collect();
+    let ready: Vec<_> =
+        scene.redis.entries("{webhooks}:ready").await.into_iter().map(|(_, entry)| entry).collect();
     assert_eq!(
         ready,
         [
@@ -605,51 +538,97 @@ async fn what_is_due_becomes_ready_the_longest_due_first() {
             fields(&[("event", "k3"), ("destination", "global")]),
         ]
     );
-    let _: u64 = scene
-        .redis
-        .command(&["ZREM", "{webhooks}:retry", "k4 global"])
-        .await;
+    let _: u64 = scene.redis.command(&["ZREM", "{webhooks}:retry", "k4 global"]).await;
     assert_eq!(scene.store.promote(2).await.unwrap().next, None);
+}
+
+impl Scene {
+    /// Beats for `worker`; who is dead, or nothing where it is itself.
+    async fn beat(&self, worker: &str, join: bool) -> Option<Vec<String>> {
+        match self.store.beat(worker, DEAD_AFTER, join).await.unwrap() {
+            Beat::Alive { dead, .. } => Some(dead),
+            Beat::Fenced => None,
+        }
+    }
+
+    /// Sets the latest heartbeat of a worker, Unix ms.
+    async fn beat_at(&self, worker: &str, at_ms: u64) {
+        let _: u64 = self.redis.command(&["ZADD", "{webhooks}:workers", &at_ms.to_string(), worker]).await;
+    }
 }
 
 #[tokio::test]
 async fn a_worker_learns_who_is_dead_and_whether_it_is_itself() {
     let scene = Scene::new().await;
-    let alive = |dead: &[&str]| Beat::Alive {
-        dead: dead.iter().map(ToString::to_string).collect(),
-    };
-    assert_eq!(
-        scene.store.beat(ME, DEAD_AFTER, false).await.unwrap(),
-        Beat::Fenced
-    );
-    assert_eq!(scene.store.beat(ME, DEAD_AFTER, true).await.unwrap(), alive(&[]));
-    assert_eq!(
-        scene.store.beat(ANOTHER, DEAD_AFTER, true).await.unwrap(),
-        alive(&[])
-    );
-    assert_eq!(scene.store.beat(ME, DEAD_AFTER, false).await.unwrap(), alive(&[]));
-    let _: u64 = scene
-        .redis
-        .command(&["ZADD", "{webhooks}:workers", "1", ANOTHER])
-        .await;
-    assert_eq!(
-        scene.store.beat(ME, DEAD_AFTER, false).await.unwrap(),
-        alive(&[ANOTHER])
-    );
+    let nobody = || Some(Vec::new());
+    assert_eq!(scene.beat(ME, false).await, None);
+    assert_eq!(scene.beat(ME, true).await, nobody());
+    assert_eq!(scene.beat(ANOTHER, true).await, nobody());
+    assert_eq!(scene.beat(ME, false).await, nobody());
+    scene.beat_at(ANOTHER, 1).await;
+    assert_eq!(scene.beat(ME, false).await, Some(vec![ANOTHER.to_owned()]));
     let _: u64 = scene.redis.command(&["ZREM", "{webhooks}:workers", ME]).await;
-    assert_eq!(
-        scene.store.beat(ME, DEAD_AFTER, false).await.unwrap(),
-        Beat::Fenced
-    );
+    assert_eq!(scene.beat(ME, false).await, None);
+}
+
+#[tokio::test]
+async fn a_worker_learns_when_the_next_may_be_dead() {
+    let scene = Scene::new().await;
+    let next = async || match scene.store.beat(ME, Duration::from_secs(60), true).await.unwrap() {
+        Beat::Alive { next, .. } => next,
+        Beat::Fenced => panic!("it has just joined"),
+    };
+    assert_eq!(next().await, None, "there is no other");
+    let now = scene.store.time_ms().await.unwrap();
+    scene.beat_at(ANOTHER, now + 40_000).await;
+    let until = next().await.expect("another is alive");
+    assert!(until <= Duration::from_secs(60), "{until:?}: a beat from the future counts as one from now");
+    scene.beat_at(ANOTHER, now - 40_000).await;
+    scene.beat_at("third", now - 20_000).await;
+    let until = next().await.expect("another is alive");
+    assert!(until <= Duration::from_secs(20) && until > Duration::from_secs(5), "{until:?}");
+}
+
+#[tokio::test]
+async fn consumers_that_never_beat_are_marked_as_dead() {
+    let scene = Scene::new().await;
+    scene.beat(ME, true).await;
+    let before = scene.workers().await;
+    scene.taken(1).await;
+    scene.taken_by(ANOTHER, 1).await;
+    let due = fields(&[("event", "k"), ("destination", "global")]);
+    scene.redis.push_entry("{webhooks}:ready", &due).await;
+    scene.read("{webhooks}:ready", "third").await;
+    for _ in 0..2 {
+        scene.store.notice_strays().await.unwrap();
+        let mut workers = scene.workers().await;
+        workers.retain(|worker| !before.contains(worker));
+        assert_eq!(workers, [(ANOTHER.to_owned(), 0), ("third".to_owned(), 0)]);
+    }
+    assert_eq!(scene.workers().await.len(), 3);
+}
+
+#[tokio::test]
+async fn the_groups_are_created_once_and_from_the_first_entry_on() {
+    let redis = RedisServer::start();
+    redis.push(PUSHED).await;
+    let scene = Scene { store: redis.store(), redis };
+    for _ in 0..2 {
+        scene.store.create_group().await.unwrap();
+    }
+    scene.read("webhooks", ME).await;
+    assert_eq!(scene.redis.pending("webhooks").await, 1);
+    scene.store.create_group().await.unwrap();
+    assert_eq!(scene.redis.pending("webhooks").await, 1, "an existing group is left alone");
+
+    let _: u64 = scene.redis.command(&["DEL", "webhooks"]).await;
+    let _: String = scene.redis.command(&["SET", "webhooks", "not a stream"]).await;
+    let error = scene.store.create_group().await.unwrap_err().to_string();
+    assert!(error.contains("WRONGTYPE"), "{error}");
 }
 
 fn take_over(count: usize, bytes: usize) -> TakeOver<'static> {
-    TakeOver {
-        worker: ME,
-        dead_after: DEAD_AFTER,
-        count,
-        bytes,
-    }
+    TakeOver { worker: ME, dead_after: DEAD_AFTER, count, bytes }
 }
 
 #[tokio::test]
@@ -667,26 +646,19 @@ async fn what_a_dead_worker_held_is_taken_over_piece_by_piece() {
     let _: u64 = scene.redis.command(&["XDEL", "webhooks", &deleted]).await;
 
     // As long as it beats, nothing is.
-    scene.store.beat(ANOTHER, DEAD_AFTER, true).await.unwrap();
+    scene.beat(ANOTHER, true).await;
     let before = scene.everything().await;
-    let taken = scene
-        .store
-        .take_over(ANOTHER, &take_over(10, 10_000))
-        .await
-        .unwrap();
+    let taken = scene.store.take_over(ANOTHER, &take_over(10, 10_000)).await.unwrap();
     assert!(taken.entries.is_empty());
     assert_eq!(scene.everything().await, before);
 
-    let _: u64 = scene
-        .redis
-        .command(&["ZADD", "{webhooks}:workers", "1", ANOTHER])
-        .await;
+    let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:workers", "1", ANOTHER]).await;
     let mut found = Vec::new();
     for request in [take_over(2, 10_000), take_over(10, 1), take_over(10, 10_000)] {
         let taken = scene.store.take_over(ANOTHER, &request).await.unwrap();
         assert!(taken.entries.len() <= 2, "{taken:?}");
         found.extend(taken.entries.into_iter().map(|(taken, times)| {
-            assert_eq!(times, 0);
+            assert_eq!(times, 1);
             match taken {
                 Taken::New { id, .. } | Taken::Due { id, .. } => id.to_string(),
             }
@@ -694,11 +666,7 @@ async fn what_a_dead_worker_held_is_taken_over_piece_by_piece() {
         assert_eq!(scene.workers().await.len(), 1, "it still has some, or had");
     }
     assert_eq!(found, held);
-    let left = scene
-        .store
-        .take_over(ANOTHER, &take_over(10, 10_000))
-        .await
-        .unwrap();
+    let left = scene.store.take_over(ANOTHER, &take_over(10, 10_000)).await.unwrap();
     assert!(left.entries.is_empty());
     assert!(scene.workers().await.is_empty());
     for stream in ["webhooks", "{webhooks}:ready"] {
@@ -707,27 +675,43 @@ async fn what_a_dead_worker_held_is_taken_over_piece_by_piece() {
     assert_eq!(scene.redis.pending("webhooks").await, 4);
     assert_eq!(scene.redis.pending("{webhooks}:ready").await, 1);
 
-    // Whoever takes them over next is told that they were before.
-    let again = TakeOver {
-        worker: "third",
-        ..take_over(10, 10_000)
-    };
-    let taken = scene.store.take_over(ME, &again).await.unwrap();
-    assert!(taken.entries.iter().all(|(_, times)| *times == 1), "{taken:?}");
-    assert_eq!(taken.entries.len(), 5);
+    // Whoever takes them over from a crash next is told that they were before; what was left in order does not count.
+    for (from, to, beaten, times) in [(ME, "third", "5", 2), ("third", "fourth", "0", 2)] {
+        let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:workers", beaten, from]).await;
+        let again = TakeOver { worker: to, ..take_over(10, 10_000) };
+        let taken = scene.store.take_over(from, &again).await.unwrap();
+        assert!(taken.entries.iter().all(|(_, found)| *found == times), "{taken:?}");
+        assert_eq!(taken.entries.len(), 5);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_leaves_the_entry_pending() {
+    for (broken, buried) in [("{webhooks}:dead", true), ("{webhooks}:retry", false)] {
+        let scene = Scene::new().await;
+        scene.beat(ME, true).await;
+        let delivery = delivery(&scene.taken(1).await, instance());
+        let _: () = scene.redis.command(&["SET", broken, "of another type"]).await;
+        for _ in 0..2 {
+            let settled = if buried { scene.bury(&delivery).await } else { scene.retry(&delivery).await };
+            assert!(settled.is_err(), "{settled:?}");
+        }
+        assert_eq!(scene.redis.pending("webhooks").await, 1, "{broken}");
+        assert_eq!(scene.redis.len("webhooks").await, 1, "{broken}");
+        let _: u64 = scene.redis.command(&["DEL", broken]).await;
+        let settled = if buried { scene.bury(&delivery).await } else { scene.retry(&delivery).await };
+        assert_eq!(settled.unwrap(), Ownership::Ours);
+        assert_eq!(scene.redis.pending("webhooks").await, 0);
+    }
 }
 
 #[tokio::test]
 async fn a_worker_that_leaves_takes_its_name_along_unless_it_holds_something() {
     let scene = Scene::new().await;
-    scene.store.beat(ME, DEAD_AFTER, true).await.unwrap();
+    scene.beat(ME, true).await;
     let receipt = scene.taken(1).await;
     assert!(scene.store.leave(ME).await.unwrap());
-    assert_eq!(
-        scene.workers().await,
-        [(ME.to_owned(), 0)],
-        "it counts as dead at once"
-    );
+    assert_eq!(scene.workers().await, [(ME.to_owned(), 0)], "it counts as dead at once");
     assert_eq!(scene.redis.consumers("webhooks").await, [ME]);
     scene.acknowledge(&receipt).await.unwrap();
     for _ in 0..2 {
@@ -744,15 +728,7 @@ async fn one_of_everything(scene: &Scene, prepared: Prepared, between: impl Asyn
 }
 
 async fn every_settlement(scene: &Scene, prepared: &Prepared, between: &impl AsyncFn(&str)) {
-    let Prepared {
-        plain,
-        sole,
-        several,
-        due,
-        dying,
-        unreadable,
-        ..
-    } = prepared;
+    let Prepared { plain, sole, several, due, dying, unreadable, .. } = prepared;
     let key = |receipt: &Receipt| EventKey::new(receipt.id.as_str());
 
     between("ack").await;
@@ -760,52 +736,36 @@ async fn every_settlement(scene: &Scene, prepared: &Prepared, between: &impl Asy
     between("ack without entries").await;
     scene
         .store
-        .acknowledge(&Acknowledged {
-            counts: vec![(Counter::Retried, 1)],
-            ..Acknowledged::default()
-        })
+        .acknowledge(&Acknowledged { counts: vec![(Counter::Retried, 1)], ..Acknowledged::default() })
         .await
         .unwrap();
     between("retry, sole").await;
-    assert_eq!(
-        scene.retry(&delivery(sole, instance())).await.unwrap(),
-        Ownership::Ours
-    );
+    assert_eq!(scene.retry(&delivery(sole, instance())).await.unwrap(), Ownership::Ours);
+    between("mark").await;
+    let arrived = [delivery(several, Destination::Errors)];
+    assert_eq!(scene.store.mark_done(ME, &arrived).await.unwrap(), [Ownership::Ours]);
     between("retry, one of several").await;
     let failed = delivery(several, Destination::Global);
     assert_eq!(scene.retry(&failed).await.unwrap(), Ownership::Ours);
     between("dead, one of several").await;
-    assert_eq!(
-        scene.bury(&delivery(several, instance())).await.unwrap(),
-        Ownership::Ours
-    );
+    assert_eq!(scene.bury(&delivery(several, instance())).await.unwrap(), Ownership::Ours);
     between("done, an entry").await;
     scene.done(several, &key(several), None).await;
     between("retry, from the ready stream").await;
     let failed = delivery_of(&due[0], EventKey::new("due"), instance(), 2);
     assert_eq!(scene.retry(&failed).await.unwrap(), Ownership::Ours);
     between("done, from the ready stream").await;
-    scene
-        .done(&due[1], &EventKey::new("due"), Some(Destination::Global))
-        .await;
+    scene.done(&due[1], &EventKey::new("due"), Some(Destination::Global)).await;
     between("dead, sole, with its error").await;
-    let error = ErrorDelivery {
-        id: "error-1",
-        body: b"{}",
-    };
-    let buried = scene
-        .bury_telling(&delivery(dying, instance()), Some(error))
-        .await;
+    let error = ErrorDelivery { id: "error-1", body: b"{}" };
+    let buried = scene.bury_telling(&delivery(dying, instance()), Some(error)).await;
     assert_eq!(buried.unwrap(), Ownership::Ours);
     between("dead, unreadable").await;
     let made = delivery(unreadable, instance());
     let record = DeadRecord {
         receipt: unreadable,
         key: None,
-        letter: &DeadLetter {
-            destination: None,
-            ..self::letter(&made)
-        },
+        letter: &DeadLetter { destination: None, ..self::letter(&made) },
         error: None,
     };
     assert_eq!(scene.store.bury(&record).await.unwrap(), Ownership::Ours);
@@ -815,48 +775,28 @@ async fn every_move(scene: &Scene, prepared: &Prepared, between: &impl AsyncFn(&
     between("promote").await;
     assert_eq!(scene.store.promote(10).await.unwrap().moved, 3);
     between("beat, the first").await;
-    scene.store.beat(ME, DEAD_AFTER, true).await.unwrap();
+    scene.beat(ME, true).await;
     between("beat").await;
-    let beat = scene.store.beat(ME, DEAD_AFTER, false).await.unwrap();
-    assert_eq!(
-        beat,
-        Beat::Alive {
-            dead: vec![ANOTHER.to_owned()]
-        }
-    );
+    assert_eq!(scene.beat(ME, false).await, Some(vec![ANOTHER.to_owned()]));
+    between("strays").await;
+    scene.store.notice_strays().await.unwrap();
+    between("create").await;
+    scene.store.create_group().await.unwrap();
     between("take over").await;
-    let taken = scene
-        .store
-        .take_over(ANOTHER, &take_over(10, 10_000))
-        .await
-        .unwrap();
+    let taken = scene.store.take_over(ANOTHER, &take_over(10, 10_000)).await.unwrap();
     assert_eq!(taken.entries.len(), 1);
     between("take over, the end").await;
-    let taken = scene
-        .store
-        .take_over(ANOTHER, &take_over(10, 10_000))
-        .await
-        .unwrap();
+    let taken = scene.store.take_over(ANOTHER, &take_over(10, 10_000)).await.unwrap();
     assert_eq!(taken.entries.len(), 0);
     assert_eq!(scene.workers().await.len(), 1);
     between("read dead letters").await;
-    let page = scene
-        .store
-        .dead_letters(&Default::default(), None, 10)
-        .await
-        .unwrap();
+    let page = scene.store.dead_letters(&Default::default(), None, 10).await.unwrap();
     assert_eq!(page.letters.len(), 4);
     between("replay").await;
-    assert_eq!(
-        scene.store.replay(&prepared.letter).await.unwrap(),
-        Replayed::Sent
-    );
+    assert_eq!(scene.store.replay(&prepared.letter).await.unwrap(), Replayed::Sent);
     between("leave, with something held").await;
     assert!(scene.store.leave(ME).await.unwrap());
-    let _: u64 = scene
-        .redis
-        .command(&["XGROUP", "DELCONSUMER", "webhooks", "posthaste", ME])
-        .await;
+    let _: u64 = scene.redis.command(&["XGROUP", "DELCONSUMER", "webhooks", "posthaste", ME]).await;
     between("leave").await;
     assert!(!scene.store.leave(ME).await.unwrap());
     assert!(scene.workers().await.is_empty());
@@ -876,53 +816,26 @@ struct Prepared {
 async fn prepare(scene: &Scene) -> Prepared {
     let _: u64 = scene
         .redis
-        .command(&[
-            "HSET",
-            "{webhooks}:event:due",
-            "payload",
-            PUSHED,
-            "id",
-            "evt",
-            "live",
-            "2",
-        ])
+        .command(&["HSET", "{webhooks}:event:due", "payload", PUSHED, "id", "evt", "live", "2"])
         .await;
     let _: u64 = scene
         .redis
-        .command(&[
-            "ZADD",
-            "{webhooks}:retry",
-            "1",
-            "due instance:a b:{c}",
-            "2",
-            "due global",
-        ])
+        .command(&["ZADD", "{webhooks}:retry", "1", "due instance:a b:{c}", "2", "due global"])
         .await;
     let dead = fields(&[("id", "evt"), ("destination", "global"), ("payload", PUSHED)]);
     let letter = scene.redis.push_entry("{webhooks}:dead", &dead).await;
-    let unreadable = scene
-        .redis
-        .push_entry("webhooks", &payload(b"not \xff JSON"))
-        .await;
+    let unreadable = scene.redis.push_entry("webhooks", &payload(b"not \xff JSON")).await;
     let prepared = Prepared {
         plain: scene.taken(1).await,
         sole: scene.taken(1).await,
         several: scene.taken(2).await,
         due: scene.due(2).await,
         dying: scene.taken(1).await,
-        unreadable: Arc::new(Receipt::new(
-            Source::Stream,
-            EntryId::new(&unreadable),
-            ME.into(),
-            1,
-        )),
+        unreadable: held(Source::Stream, &unreadable, ME, 1),
         letter: EntryId::new(&letter),
     };
     scene.taken_by(ANOTHER, 1).await;
-    let _: u64 = scene
-        .redis
-        .command(&["ZADD", "{webhooks}:workers", "1", ANOTHER])
-        .await;
+    let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:workers", "1", ANOTHER]).await;
     prepared
 }
 
@@ -930,10 +843,7 @@ async fn prepare(scene: &Scene) -> Prepared {
 async fn all_goes_on_when_redis_has_no_memory_left() {
     let scene = Scene::new().await;
     let prepared = prepare(&scene).await;
-    let _: String = scene
-        .redis
-        .command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
-        .await;
+    let _: String = scene.redis.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     let _: String = scene.redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     // So it is: producers are refused.
     let producer = posthaste::Publisher::on(scene.store.clone());
@@ -961,6 +871,7 @@ async fn scripts_that_the_server_forgot_are_loaded_again() {
     assert!(scene.store.swap_webhook("a", b"1", "2").await.unwrap());
     scene.forget_scripts().await;
     assert!(!scene.store.swap_webhook("a", b"1", "3").await.unwrap());
+    scene.forget_scripts().await;
     assert_eq!(scene.store.webhook("a").await.unwrap().unwrap(), b"2");
 }
 
@@ -969,28 +880,19 @@ async fn without_the_group_nothing_is_done_and_the_error_says_so() {
     let scene = Scene::new().await;
     let sole = scene.taken(1).await;
     let several = scene.taken(2).await;
-    let _: u64 = scene
-        .redis
-        .command(&["ZADD", "{webhooks}:workers", "1", ANOTHER])
-        .await;
+    let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:workers", "1", ANOTHER]).await;
     for stream in ["webhooks", "{webhooks}:ready"] {
-        let _: u64 = scene
-            .redis
-            .command(&["XGROUP", "DESTROY", stream, "posthaste"])
-            .await;
+        let _: u64 = scene.redis.command(&["XGROUP", "DESTROY", stream, "posthaste"]).await;
     }
     for emptied in [false, true] {
         if emptied {
             let _: String = scene.redis.command(&["FLUSHALL"]).await;
-            let _: u64 = scene
-                .redis
-                .command(&["ZADD", "{webhooks}:workers", "1", ANOTHER])
-                .await;
+            let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:workers", "1", ANOTHER]).await;
         }
         let before = scene.everything().await;
         for receipt in [&sole, &several] {
             let failed = delivery(receipt, instance());
-            let ready = Arc::new(Receipt::new(Source::Ready, receipt.id.clone(), ME.into(), 1));
+            let ready = held(Source::Ready, receipt.id.as_str(), ME, 1);
             let due = delivery_of(&ready, EventKey::new("k"), instance(), 2);
             for error in [
                 scene.retry(&failed).await.unwrap_err(),
@@ -1004,12 +906,15 @@ async fn without_the_group_nothing_is_done_and_the_error_says_so() {
         let request = take_over(10, 10_000);
         let error = scene.store.take_over(ANOTHER, &request).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");
+        let marked = [delivery(&several, instance())];
+        let error = scene.store.mark_done(ME, &marked).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");
         let error = scene.store.leave(ME).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");
         assert_eq!(scene.everything().await, before);
     }
     // What needs no group needs none; and the group can be created again.
-    scene.store.beat(ME, DEAD_AFTER, true).await.unwrap();
+    scene.beat(ME, true).await;
     scene.store.promote(10).await.unwrap();
     scene.acknowledge(&sole).await.unwrap();
     scene.store.create_group().await.unwrap();
@@ -1026,18 +931,23 @@ async fn a_webhook_is_replaced_only_if_it_is_the_one_that_was_read() {
     scene.store.set_webhook("a", "old").await.unwrap();
     let before = version().await;
     for (instance, read) in [("a", "other"), ("none", "old"), ("none", "")] {
-        assert!(
-            !scene
-                .store
-                .swap_webhook(instance, read.as_bytes(), "new")
-                .await
-                .unwrap()
-        );
+        assert!(!scene.store.swap_webhook(instance, read.as_bytes(), "new").await.unwrap());
     }
     assert_eq!(version().await, before);
     assert!(scene.store.swap_webhook("a", b"old", "new").await.unwrap());
     assert_eq!(scene.store.webhook("a").await.unwrap().unwrap(), b"new");
-    assert!(version().await > before);
+    let swapped = version().await;
+    assert!(swapped > before);
+
+    // Every change moves the version, and after a loss of all data it comes to none that was there before.
+    assert!(scene.store.delete_webhook("a").await.unwrap());
+    assert!(!scene.store.delete_webhook("a").await.unwrap());
+    assert_eq!(scene.store.webhook("a").await.unwrap(), None);
+    let deleted = version().await;
+    assert!(deleted > swapped);
+    let _: String = scene.redis.command(&["FLUSHALL"]).await;
+    scene.store.set_webhook("a", "again").await.unwrap();
+    assert!(version().await > deleted);
 }
 
 /// The scripts, by file name.
@@ -1047,11 +957,7 @@ fn sources() -> BTreeMap<String, String> {
         .expect("the scripts are there")
         .map(|file| {
             let path = file.expect("a file").path();
-            let name = path
-                .file_name()
-                .expect("it has a name")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
             (name, std::fs::read_to_string(&path).expect("it is text"))
         })
         .collect()
@@ -1071,10 +977,7 @@ fn header_and_code(source: &str) -> (String, String) {
 
 /// The numbers `n` of every `KEYS[n]` in a text; `name` is `KEYS` or `ARGV`.
 fn indices(code: &str, name: &str) -> BTreeSet<usize> {
-    code.split(&format!("{name}["))
-        .skip(1)
-        .filter_map(|rest| rest.split(']').next()?.parse().ok())
-        .collect()
+    code.split(&format!("{name}[")).skip(1).filter_map(|rest| rest.split(']').next()?.parse().ok()).collect()
 }
 
 /// Whether the header numbers something from `KEYS  1 …` or `ARGV  1 …` on up to `n`.
@@ -1091,39 +994,25 @@ fn documents(header: &str, name: &str, n: usize) -> bool {
     let words: Vec<&str> = section.split_whitespace().collect();
     (1..=n).all(|n| {
         let plain = n.to_string();
-        words
-            .iter()
-            .any(|word| *word == plain || word.strip_suffix('…') == Some(plain.as_str()))
+        words.iter().any(|word| *word == plain || word.strip_suffix('…') == Some(plain.as_str()))
     })
 }
 
 #[test]
 fn every_script_documents_its_keys_arguments_and_reply() {
     let sources = sources();
-    assert!(sources.len() >= 11, "{:?}", sources.keys());
+    assert!(sources.len() >= 15, "{:?}", sources.keys());
     for (name, source) in &sources {
         let (header, code) = header_and_code(source);
-        assert!(
-            !header.trim_start_matches("--").trim().is_empty(),
-            "{name} says what it does"
-        );
+        assert!(!header.trim_start_matches("--").trim().is_empty(), "{name} says what it does");
         for (what, used) in [("KEYS", indices(&code, "KEYS")), ("ARGV", indices(&code, "ARGV"))] {
             let most = used.last().copied().unwrap_or(0);
             assert!(most > 0, "{name} has {what}");
-            assert!(
-                documents(&header, what, most),
-                "{name} documents {what} up to {most}:\n{header}"
-            );
+            assert!(documents(&header, what, most), "{name} documents {what} up to {most}:\n{header}");
         }
-        assert!(
-            header.contains("\n-- Returns "),
-            "{name} says what it returns:\n{header}"
-        );
+        assert!(header.contains("\n-- Returns"), "{name} says what it returns:\n{header}");
         assert!(!source.contains("cjson"), "{name} decodes no JSON");
-        assert!(
-            !code.contains("'{") && !code.contains("\"{"),
-            "{name} makes no key of its own"
-        );
+        assert!(!code.contains("'{") && !code.contains("\"{"), "{name} makes no key of its own");
     }
 }
 
@@ -1131,11 +1020,8 @@ fn every_script_documents_its_keys_arguments_and_reply() {
 fn every_script_is_listed_in_script_rs() {
     let listed = include_str!("../../src/store/script.rs");
     let files: BTreeSet<String> = sources().into_keys().collect();
-    let named: BTreeSet<String> = listed
-        .split('"')
-        .filter(|part| part.ends_with(".lua"))
-        .map(str::to_owned)
-        .collect();
+    let named: BTreeSet<String> =
+        listed.split('"').filter(|part| part.ends_with(".lua")).map(str::to_owned).collect();
     assert_eq!(named, files);
 }
 
@@ -1147,8 +1033,21 @@ fn the_check_of_the_headers_finds_what_is_missing() {
     assert!(documents(header, "ARGV", 3));
     assert!(!documents(header, "ARGV", 4));
     assert!(!documents("-- Does.", "KEYS", 1));
-    assert_eq!(
-        indices("KEYS[1] .. KEYS[12] KEYS[s] ARGV[3]", "KEYS"),
-        BTreeSet::from([1, 12])
-    );
+    assert_eq!(indices("KEYS[1] .. KEYS[12] KEYS[s] ARGV[3]", "KEYS"), BTreeSet::from([1, 12]));
+}
+
+#[tokio::test]
+async fn nobody_is_told_dead_when_redis_itself_stood_still() {
+    let scene = Scene::new().await;
+    scene.beat(ME, true).await;
+    let now = scene.store.time_ms().await.unwrap();
+    for worker in [ME, ANOTHER] {
+        scene.beat_at(worker, now - 10_000).await;
+    }
+    let dead = async || match scene.store.beat(ME, Duration::from_secs(3), false).await.unwrap() {
+        Beat::Alive { dead, .. } => dead,
+        Beat::Fenced => panic!("nobody has taken anything over"),
+    };
+    assert!(dead().await.is_empty(), "this worker's own beat was as old");
+    assert_eq!(dead().await, [ANOTHER], "by now it could have beaten");
 }

@@ -18,7 +18,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use probe::{Fields, Letter, fields, payload};
-pub use receiver::{Answer, Received, Receiver};
+pub use receiver::{Answer, Gate, Received, Receiver};
 pub use redis_server::RedisServer;
 pub use tls_server::{CA_FILE, TlsServer};
 pub use worker::{LONG_WAITS, SHORT_WAITS, Worker, run_command};

@@ -50,6 +50,25 @@ impl Received {
     }
 }
 
+/// Holds answers back until it is opened. All clones are one.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<tokio::sync::watch::Sender<bool>>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self(Arc::new(tokio::sync::watch::Sender::new(false)))
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn opened(&self) {
+        // The sender is this gate's own, so the wait ends only when it is opened.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
 /// What to answer.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -57,6 +76,8 @@ pub enum Answer {
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// The same, after a while.
     Later(Duration, Box<Answer>),
+    /// The same, once a gate is open.
+    Behind(Gate, Box<Answer>),
     /// These bytes, and then the connection is closed.
     Raw(Vec<u8>),
     /// These bytes, and then nothing more; the connection stays open.
@@ -78,6 +99,10 @@ impl Answer {
 
     pub fn later(self, by: Duration) -> Self {
         Self::Later(by, Box::new(self))
+    }
+
+    pub fn behind(self, gate: &Gate) -> Self {
+        Self::Behind(gate.clone(), Box::new(self))
     }
 }
 
@@ -267,6 +292,10 @@ async fn reply(stream: &mut TcpStream, answer: Answer, flooded: &AtomicUsize) ->
     match answer {
         Answer::Later(by, answer) => {
             tokio::time::sleep(by).await;
+            Box::pin(reply(stream, *answer, flooded)).await
+        }
+        Answer::Behind(gate, answer) => {
+            gate.opened().await;
             Box::pin(reply(stream, *answer, flooded)).await
         }
         Answer::Reply { status, headers, body } => {

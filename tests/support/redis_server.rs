@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ToRedisArgs, Value};
 
-use super::until;
+use super::{PATIENCE, until};
 
 /// A server on a free port, with its data in a temporary directory; it ends with its owner.
 pub struct RedisServer {
@@ -56,7 +56,24 @@ impl RedisServer {
         self.connection = tokio::sync::OnceCell::new();
     }
 
-    /// Starts it again on the same port and directory, after [`Self::kill`].
+    /// Ends it in good order: it writes what its settings ask for.
+    pub fn shut_down(&mut self) {
+        self.signal("TERM");
+        self.child.wait().expect("redis-server ends");
+        self.connection = tokio::sync::OnceCell::new();
+    }
+
+    /// Sends it a signal by name (STOP, CONT, …).
+    pub fn signal(&self, signal: &str) {
+        super::worker::signal(self.pid(), signal);
+    }
+
+    /// Where it keeps its data.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Starts it again on the same port and directory, after [`Self::kill`] or [`Self::shut_down`].
     pub fn restart(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -74,7 +91,12 @@ impl RedisServer {
             .connection
             .get_or_init(|| async {
                 let client = redis::Client::open(self.url()).expect("a URL");
-                client.get_multiplexed_async_connection().await.expect("redis-server answers")
+                // By default a reply may take half a second, which 16 MiB on a busy machine do.
+                let config = redis::AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(PATIENCE))
+                    .set_response_timeout(Some(PATIENCE));
+                let connection = client.get_multiplexed_async_connection_with_config(&config);
+                connection.await.expect("redis-server answers")
             })
             .await;
         let mut command = redis::Cmd::new();
@@ -83,6 +105,20 @@ impl RedisServer {
         }
         let mut connection = connection.clone();
         command.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs one command on a connection of its own, however long the server takes.
+    pub async fn try_command<T: FromRedisValue>(&self, args: &[impl ToRedisArgs]) -> redis::RedisResult<T> {
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(30)))
+            .set_response_timeout(Some(Duration::from_secs(30)));
+        let client = redis::Client::open(self.url()).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut command = redis::Cmd::new();
+        for arg in args {
+            command.arg(arg);
+        }
+        command.query_async(&mut connection).await
     }
 
     /// Pushes an envelope; returns its entry's id.

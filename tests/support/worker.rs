@@ -57,6 +57,12 @@ impl Worker {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    /// Its warnings and errors, line by line.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_one = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        self.log().lines().filter(is_one).map(str::to_owned).collect()
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("its state is ours to know").is_none()
@@ -64,8 +70,7 @@ impl Worker {
 
     /// Sends it a signal by name (TERM, STOP, CONT, …).
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal} {}", self.pid());
+        self::signal(self.pid(), signal);
     }
 
     /// Ends it as a crash would.
@@ -108,6 +113,12 @@ impl Drop for Worker {
             eprintln!("--- log of worker {} ---\n{}", self.child.id(), self.log());
         }
     }
+}
+
+/// Sends a process a signal by name.
+pub fn signal(pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill -{signal} {pid}");
 }
 
 /// Runs a command of the binary to its end, which has to be a good one; what it printed.

@@ -19,5 +19,6 @@ for i = 1, #ahead do redis.call('ZADD', KEYS[1], now, ahead[i]) end
 if ARGV[3] ~= '1' and now - mine > tonumber(ARGV[2]) then return {1, -1} end
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2], 'LIMIT', 0, 100)
 local live = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - ARGV[2]), '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
-local oldest = live[1] == ARGV[1] and live[4] or live[2]
+local oldest = live[2]
+if live[1] == ARGV[1] then oldest = live[4] end
 return {1, oldest and math.max(0, oldest + ARGV[2] - now) or -1, unpack(dead)}
