@@ -12,8 +12,8 @@ use crate::decide::fan_out::GlobalRule;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
 use crate::flow::{
-    Attempting, BEAT_TIMEOUT, DEAD_AFTER, Destinations, Dispatcher, Heartbeat, Intake, Lease, Promoter,
-    Recovery, Router, Routing, Settler, Trimmer, Undertaker,
+    Attempting, BEAT_TIMEOUT, DEAD_AFTER, Destinations, Dispatcher, Heartbeat, Intake, Lease, Outage,
+    Promoter, Recovery, Router, Routing, Settler, Trimmer, Undertaker,
 };
 use crate::http::{Client, ClientSettings};
 use crate::model::{Held, Target, Webhook};
@@ -67,7 +67,12 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let sooner = Arc::new(Notify::new());
     let undertaker = Undertaker { redis: redis.clone(), tell_errors: destinations.errors.is_some() };
     let held = Held::default();
-    let routing = Routing { destinations, max_event_bytes: config.max_event_bytes, held: held.clone() };
+    let routing = Routing {
+        destinations,
+        max_event_bytes: config.max_event_bytes,
+        max_age: config.retry.max_age,
+        held: held.clone(),
+    };
     let router = Arc::new(Router::new(redis.clone(), routing, dispatch, settle.clone()));
     let (lease_told, lease) = watch::channel(lease);
     let (dead_told, dead) = mpsc::channel(1);
@@ -157,8 +162,8 @@ async fn until_stopped(
 /// Waits for Redis, creates what is missing, and makes the first heartbeat. None when `stop` came first.
 async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Lease>, StartError> {
     let name = new_name();
-    let mut told = false;
-    loop {
+    let mut outage = Outage::new("start");
+    while !stop.is_cancelled() {
         let sent = tokio::time::Instant::now();
         let joined = async {
             redis.create_group().await?;
@@ -166,18 +171,10 @@ async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Lease>, 
         };
         match joined.await {
             Ok(_) => return Ok(Some(Lease::new(name, sent))),
-            Err(error) => {
-                if !told {
-                    tracing::warn!(%error, "waiting for redis");
-                    told = true;
-                }
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(250)) => {}
-            () = stop.cancelled() => return Ok(None),
+            Err(error) => outage.wait(&error, stop).await,
         }
     }
+    Ok(None)
 }
 
 /// Says what could be lost with this server.
@@ -186,7 +183,8 @@ async fn tell_fitness(redis: &Redis) {
     for Finding { level, what, detail, fix } in fitness::of_server(&facts) {
         match level {
             Level::Ok => {}
-            Level::Warning => tracing::info!(what, fix, "redis: {detail}"),
+            Level::Warning if what != "eviction" => tracing::info!(what, fix, "redis: {detail}"),
+            Level::Warning => tracing::warn!(what, fix, "redis may lose events: {detail}"),
             Level::Problem => tracing::warn!(what, fix, "redis is not fit to hold events: {detail}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The request of an attempt (1.6).
+//! The request of an attempt.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};

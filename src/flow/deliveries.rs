@@ -35,6 +35,8 @@ pub(super) struct Make<'a> {
     pub(super) consumer: &'a Arc<str>,
     /// What this process holds.
     pub(super) held: &'a Held,
+    /// What was pushed before this time has no further attempts, Unix ms.
+    pub(super) expired_before_ms: u64,
 }
 
 /// What an entry turned out to be.
@@ -71,7 +73,16 @@ impl Make<'_> {
             }
             Entry::New { id, event } => self.first(id, &event),
             Entry::Due { id, event, destination, attempts, first_attempt_ms, last_attempt } => {
-                let resolved = self.resolve(&destination);
+                let resolved = self.resolve(&destination).and_then(|target| {
+                    // The first attempt is made however old the event is.
+                    match attempts > 0 && event.pushed_ms < self.expired_before_ms {
+                        true => Err((
+                            DeadReason::Expired,
+                            "it waited past WEBHOOK_RETRY_MAX_AGE_SECONDS".to_owned(),
+                        )),
+                        false => Ok(target),
+                    }
+                });
                 let receipt = self.receipt(Source::Ready, id, 1);
                 let target = match &resolved {
                     Ok(target) => target.clone(),
@@ -130,7 +141,7 @@ impl Make<'_> {
         targets.into_iter().map(attempt).collect()
     }
 
-    /// The destinations an event has (1.4).
+    /// The destinations an event has.
     fn wanted(&self, event: &Event) -> Vec<(Destination, Result<Arc<Target>, TransportError>)> {
         let name = event.envelope.name();
         let mut targets = Vec::with_capacity(2);

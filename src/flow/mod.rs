@@ -35,6 +35,7 @@ pub use bury::Undertaker;
 pub use deliveries::Destinations;
 pub use dispatch::Dispatcher;
 pub use lease::{BEAT_TIMEOUT, DEAD_AFTER, Heartbeat, Lease};
+pub use outage::Outage;
 pub use promote::Promoter;
 pub use read::Intake;
 pub use recover::Recovery;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::store::StoreError;
+use crate::store::{ErrorKind, StoreError};
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// One stage's view of an outage.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub struct Outage {
     stage: &'static str,
     failures: u32,
     told: Option<String>,
@@ -19,15 +19,15 @@ pub(super) struct Outage {
 
 impl Outage {
     /// No outage so far. `stage` is named in the logs.
-    pub(super) fn new(stage: &'static str) -> Self {
+    pub fn new(stage: &'static str) -> Self {
         Self { stage, failures: 0, told: None }
     }
 
     /// Notes a failure, logs it if it is a new one, and waits before the next try, at most until `stop`.
-    pub(super) async fn wait(&mut self, error: &StoreError, stop: &CancellationToken) {
+    pub async fn wait(&mut self, error: &StoreError, stop: &CancellationToken) {
         let text = error.to_string();
         if self.told.as_ref() != Some(&text) {
-            tracing::warn!(stage = self.stage, error = %text, "redis does not do its part; trying again until it does");
+            tracing::warn!(stage = self.stage, error = %text, "{}; trying again until it works", advice(error));
             self.told = Some(text);
         }
         let delay = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
@@ -39,10 +39,21 @@ impl Outage {
     }
 
     /// Notes a success.
-    pub(super) fn over(&mut self) {
+    pub fn over(&mut self) {
         if self.told.take().is_some() {
             tracing::info!(stage = self.stage, failures = self.failures, "redis is back");
         }
         self.failures = 0;
+    }
+}
+
+/// What it means, and what to do about it.
+fn advice(error: &StoreError) -> &'static str {
+    match error.kind() {
+        ErrorKind::Unreachable => "redis is away: start it, or correct REDIS_URL",
+        ErrorKind::Denied => "redis refuses this worker: check user, password and permissions in REDIS_URL",
+        ErrorKind::NoWrites => "redis takes no writes: it is full, a replica, or its disk fails",
+        ErrorKind::NoGroup => "redis lost the consumer group: it is created again",
+        ErrorKind::Other => "redis answers with an error",
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Work;
+use super::attempt::unix_ms;
 use super::deliveries::{Destinations, Make, Step};
 use super::entry::{Arrival, Entry, key_of, read_due, read_new, unreadable_due};
 use super::hooks::Hooks;
@@ -32,6 +34,8 @@ pub struct Routing {
     pub destinations: Destinations,
     /// `MAX_EVENT_BYTES`.
     pub max_event_bytes: usize,
+    /// How old an event may be for a further attempt.
+    pub max_age: Duration,
     /// What this process holds.
     pub held: Held,
 }
@@ -111,8 +115,10 @@ impl Router {
         let entries = self.read(arrivals, waiting.into_iter());
         let instances: HashSet<&str> = entries.iter().filter_map(Entry::instance).collect();
         let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>()).await?;
-        let Routing { destinations, held, .. } = &self.settings;
-        let make = Make { destinations, hooks: &hooks, settled: &settled, consumer, held };
+        let Routing { destinations, held, max_age, .. } = &self.settings;
+        let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        let expired_before_ms = unix_ms().saturating_sub(max_age_ms);
+        let make = Make { destinations, hooks: &hooks, settled: &settled, consumer, held, expired_before_ms };
         let takeovers = arrivals.iter().map(|arrival| arrival.takeovers.unwrap_or(0));
         Ok(entries
             .into_iter()

@@ -13,7 +13,7 @@ use crate::model::{DeadReason, Destination, EntryId, EventKey, Receipt, Source};
 /// How many dead letters are looked at in one command.
 const PAGE: usize = 200;
 
-/// A dead letter as it is kept (1.7), less its payload.
+/// A dead letter as it is kept, less its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The event's id, as receivers know it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, LONG_WAITS, Receiver, RedisServer, SHORT_WAITS, Worker};
+use crate::support::{Answer, LONG_WAITS, Receiver, RedisServer, SHORT_WAITS, Worker, until};
 
 const ENVELOPE: &str = r#"{"event":"messages.upsert","instance":"sales","data":{"n":1.0}}"#;
 
@@ -164,4 +164,24 @@ async fn a_wait_that_outlasts_the_age_is_not_begun() {
         assert_eq!(letter.text("attempts"), "1");
     }
     assert_eq!(redis.waiting().await, 0);
+}
+
+#[tokio::test]
+async fn a_delivery_that_waited_past_the_age_is_dead_without_a_further_attempt() {
+    let redis = RedisServer::start();
+    let receiver = Receiver::answering(|_| Answer::status(503)).await;
+    redis.set_url("sales", &receiver.url("/")).await;
+    let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"), ("WEBHOOK_RETRY_MAX_AGE_SECONDS", "2")];
+    let mut worker = Worker::start(&redis, &settings).await;
+    redis.push_with_id("late", r#"{"event":"x","instance":"sales"}"#).await;
+    redis.until_waiting(1).await;
+    worker.kill();
+    let pushed = std::time::Instant::now();
+    until("it is too old", || async { pushed.elapsed() > std::time::Duration::from_millis(2100) }).await;
+    let _worker = Worker::start(&redis, &settings).await;
+    until("it is dead", || async { redis.len("{webhooks}:dead").await == 1 }).await;
+    let letter = &redis.dead().await[0];
+    assert_eq!(letter["reason"], b"expired");
+    assert_eq!(letter["attempts"], b"1");
+    assert_eq!(receiver.count(), 1);
 }

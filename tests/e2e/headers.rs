@@ -1,4 +1,4 @@
-//! The headers of a POST (1.6): what identifies it, what proves where it comes from, and the receiver's own.
+//! The headers of a POST: what identifies it, what proves where it comes from, and the receiver's own.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
