@@ -224,6 +224,7 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
     let webhook = |url: &str| Webhook {
         enabled: true,
         disabled_reason: None,
+        disabled_at_ms: None,
         url: url.to_owned(),
         by_events: global.by_events,
         base64: global.base64,

@@ -91,6 +91,7 @@ fn global(config: &Config, name: &EventName) -> Way {
         to_public_json(&Webhook {
             enabled: global.enabled,
             disabled_reason: None,
+            disabled_at_ms: None,
             url: url.clone(),
             by_events: global.by_events,
             base64: global.base64,

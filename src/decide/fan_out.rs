@@ -167,6 +167,7 @@ mod tests {
         Webhook {
             enabled,
             disabled_reason: None,
+            disabled_at_ms: None,
             url: "https://h/".to_owned(),
             by_events: false,
             base64: false,

@@ -115,6 +115,8 @@ impl Undertaker {
         }
         webhook.enabled = false;
         webhook.disabled_reason = Some("gone".to_owned());
+        // By the clock that gave the events their times.
+        webhook.disabled_at_ms = Some(self.redis.time_ms().await?);
         self.redis.swap_webhook(instance, &stored, &webhook::to_json(&webhook)).await
     }
 }

@@ -9,7 +9,7 @@ use super::{Idle, Unreadable, Work};
 use crate::decide::fan_out::{self, GlobalRule};
 use crate::decide::poison::{self, Verdict};
 use crate::model::{
-    DeadReason, Delivery, Destination, EntryId, Event, Held, Receipt, Source, Target, TransportError,
+    DeadReason, Delivery, Destination, EntryId, Event, Held, Receipt, Source, Target, TransportError, Webhook,
 };
 
 /// The operator's own destinations.
@@ -38,6 +38,9 @@ pub(super) struct Make<'a> {
     /// What was pushed before this time has no further attempts, Unix ms.
     pub(super) expired_before_ms: u64,
 }
+
+/// Why what waits for a receiver that is gone is given up.
+const GONE: &str = "the receiver answered 410 to another delivery";
 
 /// What an entry turned out to be.
 #[derive(Debug)]
@@ -125,30 +128,38 @@ impl Make<'_> {
             };
             return vec![Step::Settle(Work::Idle(idle))];
         }
-        let attempt = |(destination, target)| {
-            let (receipt, event) = (Arc::clone(&receipt), Arc::clone(event));
-            Step::Attempt(Box::new(Delivery {
-                receipt,
-                event,
-                destination,
-                target,
-                attempt: 1,
-                first_attempt_ms: None,
-                last_attempt: None,
-                suspect: false,
-            }))
+        let step = |(destination, resolved): (Destination, Resolved)| {
+            let delivery = |target, attempt| {
+                Box::new(Delivery {
+                    receipt: Arc::clone(&receipt),
+                    event: Arc::clone(event),
+                    destination,
+                    target,
+                    attempt,
+                    first_attempt_ms: None,
+                    last_attempt: None,
+                    suspect: false,
+                })
+            };
+            match resolved {
+                Ok(target) => Step::Attempt(delivery(target, 1)),
+                Err((reason, why)) => {
+                    let target = Err(TransportError::BadWebhook(why.clone()));
+                    Step::Settle(Work::Buried(delivery(target, 0), reason, why))
+                }
+            }
         };
-        targets.into_iter().map(attempt).collect()
+        targets.into_iter().map(step).collect()
     }
 
     /// The destinations an event has.
-    fn wanted(&self, event: &Event) -> Vec<(Destination, Result<Arc<Target>, TransportError>)> {
+    fn wanted(&self, event: &Event) -> Vec<(Destination, Resolved)> {
         let name = event.envelope.name();
         let mut targets = Vec::with_capacity(2);
         if let Some(target) = &self.destinations.global
             && fan_out::global(&self.destinations.rule, name).is_ok()
         {
-            targets.push((Destination::Global, Ok(Arc::clone(target))));
+            targets.push((Destination::Global, Ok(Ok(Arc::clone(target)))));
         }
         let Some(instance) = event.envelope.instance() else {
             return targets;
@@ -158,9 +169,14 @@ impl Make<'_> {
             Some(Hook::Set(webhook, target))
                 if fan_out::instance(Some(webhook), Some(instance), name).is_ok() =>
             {
-                targets.push((to, Ok(Arc::clone(target))));
+                targets.push((to, Ok(Ok(Arc::clone(target)))));
             }
-            Some(Hook::Broken(why)) => targets.push((to, Err(TransportError::BadWebhook(why.clone())))),
+            Some(Hook::Broken(why)) => {
+                targets.push((to, Ok(Err(TransportError::BadWebhook(why.clone())))));
+            }
+            Some(Hook::Off(webhook)) if is_owed(webhook, event) => {
+                targets.push((to, Err((DeadReason::Gone, GONE.to_owned()))));
+            }
             Some(Hook::Set(..) | Hook::Off(_) | Hook::Missing) | None => {}
         }
         targets
@@ -182,7 +198,7 @@ impl Make<'_> {
                 Some(Hook::Broken(why)) => Ok(Err(TransportError::BadWebhook(why.clone()))),
                 Some(Hook::Set(_, target)) => Ok(Ok(Arc::clone(target))),
                 Some(Hook::Off(webhook)) if webhook.disabled_reason.is_some() => {
-                    Err((DeadReason::Gone, "the receiver answered 410 to another delivery".to_owned()))
+                    Err((DeadReason::Gone, GONE.to_owned()))
                 }
                 Some(Hook::Off(_)) => {
                     removed("the instance's webhook was disabled while the delivery waited")
@@ -197,6 +213,12 @@ impl Make<'_> {
     fn receipt(&self, source: Source, id: EntryId, fan_out: usize) -> Arc<Receipt> {
         Arc::new(Receipt::new(self.held, source, id, Arc::clone(self.consumer), fan_out))
     }
+}
+
+/// Whether an event was pushed while the webhook, which its receiver's 410 has switched off since, was to have it.
+fn is_owed(webhook: &Webhook, event: &Event) -> bool {
+    webhook.disabled_at_ms.is_some_and(|at_ms| event.pushed_ms < at_ms)
+        && (webhook.events.is_empty() || webhook.events.contains(event.envelope.name()))
 }
 
 fn suspect(step: Step) -> Step {

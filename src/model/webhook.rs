@@ -13,6 +13,8 @@ pub struct Webhook {
     pub enabled: bool,
     /// Why it was switched off by posthaste rather than by a person (`gone`: its receiver answered 410).
     pub disabled_reason: Option<String>,
+    /// When posthaste switched it off, Unix ms: what was pushed before is owed to it, and given up as a dead letter.
+    pub disabled_at_ms: Option<u64>,
     /// Where they are sent: an absolute `http` or `https` URL, checked when it was set.
     pub url: String,
     /// Whether the event's route is appended to the URL's path.

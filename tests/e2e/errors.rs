@@ -477,24 +477,14 @@ async fn entries_of_both_streams_with_the_same_id_are_told_of_by_themselves() {
     let mut new = payload(envelope);
     new.extend(fields(&[("id", "new")]));
     redis.push_entry_as("webhooks", "5-1", &new).await;
-    let _: u64 = redis
-        .command(&[
-            "HSET",
-            "{webhooks}:event:replay-1-1",
-            "payload",
-            envelope,
-            "id",
-            "replayed",
-            "pushed",
-            "1",
-            "live",
-            "1",
-        ])
-        .await;
+    let now = redis.store().time_ms().await.expect("redis answers").to_string();
+    let hash = ["payload", envelope, "id", "replayed", "pushed", &now, "live", "1"];
+    let _: u64 = redis.command(&[&["HSET", "{webhooks}:event:replay-1-1"], &hash[..]].concat()).await;
     let due = fields(&[("event", "replay-1-1"), ("destination", "instance:sales")]);
     redis.push_entry_as("{webhooks}:ready", "5-1", &due).await;
     let _worker = start(&redis, &telling(&receiver.url("/errors"))).await;
-    redis.wait_for_letters(2).await;
+    let letters = redis.wait_for_letters(2).await;
+    assert!(letters.iter().all(|letter| letter.text("attempts") == "1"), "{letters:?}");
     redis.until_settled().await;
     redis.assert_settled().await;
     let mut told: Vec<(String, String)> = receiver

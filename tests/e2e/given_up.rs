@@ -34,8 +34,11 @@ async fn a_receiver_that_is_gone_has_its_webhook_switched_off_and_what_waits_for
     assert_eq!((dead[0].text("id"), dead[0].text("reason")), (gone.as_str(), "gone"));
     assert_eq!((dead[0].text("attempts"), dead[0].text("status")), ("1", "410"));
     redis.until_disabled("sales").await;
+    let mut stored = redis.webhook("sales").await;
+    let disabled_at = stored.as_object_mut().and_then(|webhook| webhook.remove("disabledAt"));
+    assert!(disabled_at.is_some_and(|at_ms| at_ms.as_u64() > Some(1_700_000_000_000)));
     assert_eq!(
-        redis.webhook("sales").await,
+        stored,
         json!({
             "enabled": false, "url": receiver.url("/sales?token=secret"), "byEvents": true, "base64": false,
             "events": ["CALL"], "headers": {"x-own": "kept"},
@@ -184,4 +187,21 @@ async fn a_delivery_that_waited_past_the_age_is_dead_without_a_further_attempt()
     assert_eq!(letter["reason"], b"expired");
     assert_eq!(letter["attempts"], b"1");
     assert_eq!(receiver.count(), 1);
+}
+
+#[tokio::test]
+async fn what_was_pushed_before_a_receiver_was_gone_is_not_lost_without_a_trace() {
+    let redis = RedisServer::start();
+    let receiver = Receiver::answering(|_| Answer::status(410)).await;
+    redis.set_url("sales", &receiver.url("/")).await;
+    for n in 0..50 {
+        redis.push_with_id(&format!("e{n}"), r#"{"event":"x","instance":"sales"}"#).await;
+    }
+    let _worker = Worker::start(&redis, &[("WORKER_CONCURRENCY", "1")]).await;
+    until("each is a dead letter", || async { redis.len("{webhooks}:dead").await == 50 }).await;
+    assert!(redis.dead().await.iter().all(|letter| letter["reason"] == b"gone"));
+    // What is pushed now has no webhook any more.
+    redis.push(r#"{"event":"x","instance":"sales"}"#).await;
+    until("it is settled", || async { redis.len("webhooks").await == 0 }).await;
+    assert_eq!(redis.len("{webhooks}:dead").await, 50);
 }

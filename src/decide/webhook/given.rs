@@ -21,6 +21,7 @@ pub(super) enum Setting {
     Headers,
     Secret,
     DisabledReason,
+    DisabledAt,
 }
 
 /// What Evolution API's `GET /webhook/find` tells of its own record beside the settings: passed over, so that its
@@ -42,6 +43,7 @@ const KEYS: &[(&str, Setting)] = &[
     ("headers", Setting::Headers),
     ("secret", Setting::Secret),
     ("disabledReason", Setting::DisabledReason),
+    ("disabledAt", Setting::DisabledAt),
 ];
 
 /// Under which the newest generation puts all of them.
@@ -97,6 +99,16 @@ impl<'a> Given<'a> {
             None => Ok(None),
             Some(Member { value: Value::Bool(value), .. }) => Ok(Some(*value)),
             Some(member) => Err(wrong_type(&member.key, &member.value, "true or false, without quotes")),
+        }
+    }
+
+    pub(super) fn number(&self, setting: Setting) -> Result<Option<u64>, WebhookError> {
+        match self.0.get(&setting) {
+            None => Ok(None),
+            Some(member) => match member.value.as_u64() {
+                Some(number) => Ok(Some(number)),
+                None => Err(wrong_type(&member.key, &member.value, "a time in Unix milliseconds")),
+            },
         }
     }
 

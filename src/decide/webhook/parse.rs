@@ -32,6 +32,7 @@ pub fn parse(json: &[u8], custom: &CustomEvents) -> Result<Webhook, WebhookError
         enabled,
         // Someone who switches a webhook on again need not know that there was a reason.
         disabled_reason: given.string(Setting::DisabledReason)?.filter(|_| !enabled),
+        disabled_at_ms: given.number(Setting::DisabledAt)?.filter(|_| !enabled),
         url,
         by_events: given.boolean(Setting::ByEvents)?.unwrap_or(false),
         base64: given.boolean(Setting::Base64)?.unwrap_or(false),

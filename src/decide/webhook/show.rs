@@ -7,7 +7,7 @@ use super::url::public_url;
 use crate::model::{EventName, Secret, Webhook};
 
 /// A webhook as it is stored: `{"enabled","url","headers","byEvents","base64","events"}`, with `secret` (a list) and
-/// `disabledReason` where there are any. [`super::parse()`] reads it back as it was.
+/// `disabledReason` and `disabledAt` where there are any. [`super::parse()`] reads it back as it was.
 pub fn to_json(webhook: &Webhook) -> String {
     written(webhook, webhook.url.clone(), Secret::expose).to_string()
 }
@@ -35,6 +35,9 @@ fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a st
     }
     if let Some(reason) = &webhook.disabled_reason {
         json.insert("disabledReason".to_owned(), reason.as_str().into());
+    }
+    if let Some(at_ms) = webhook.disabled_at_ms {
+        json.insert("disabledAt".to_owned(), at_ms.into());
     }
     json.into()
 }
@@ -87,6 +90,7 @@ mod tests {
         ) -> Option<Webhook> {
             let webhook = Webhook {
                 enabled, by_events, base64, url,
+                disabled_at_ms: reason.as_ref().filter(|_| !enabled).map(|reason| reason.len() as u64),
                 disabled_reason: reason.filter(|_| !enabled),
                 events: events.iter().map(|name| EventName::parse(name.trim()).unwrap_or_else(|_| EventName::parse("x").unwrap())).collect(),
                 headers: headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
