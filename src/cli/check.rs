@@ -26,8 +26,11 @@ pub(super) struct CheckArgs {}
 /// Runs the command.
 pub(super) async fn run(_args: &CheckArgs, session: &Session) -> anyhow::Result<()> {
     let facts = session.redis.server_facts().await?;
-    let mut findings = vec![Finding::ok("settings", "can be used")];
     let warnings = &session.config.warnings;
+    let mut findings = Vec::new();
+    if warnings.is_empty() {
+        findings.push(Finding::ok("settings", "can be used"));
+    }
     findings.extend(warnings.iter().map(|warning| Finding::warning("settings", warning.clone())));
     findings.push(Finding::ok("redis", format!("answers at {}", shown_url(&session.config))));
     findings.extend(fitness::of_server(&facts));

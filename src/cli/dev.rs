@@ -42,9 +42,10 @@ Everything it keeps is under ./.posthaste (see --dir), and may be removed when i
 
 /// See the whole system work on one terminal
 ///
-/// Starts a redis-server of its own, a receiver that prints what arrives, and the worker; sets up a demo instance and
-/// publishes sample events. One path of the receiver fails twice and then works, so that a retry is seen; another
-/// always fails, so that a dead letter and the error notification are seen.
+/// Starts a redis-server of its own, a receiver that prints what arrives, and the worker; sets up the webhooks of three
+/// instances and the global one, and publishes sample events. The webhook of demo works; that of demo-flaky fails twice
+/// and then works, so that retries are seen; that of demo-broken always fails, so that a dead letter and the error
+/// notification are seen.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DevArgs {
@@ -89,7 +90,8 @@ async fn play(
     server: &RedisServer,
     dir: &Path,
 ) -> anyhow::Result<bool> {
-    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0)))).await?;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0)));
+    let listener = bind(addr, "--port").await?;
     let base = format!("http://{}", listener.local_addr().context("the receiver has no address")?);
     let (records, mut received) = mpsc::channel(RECORDS);
     let stop = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! Exit statuses (1.9), and what is said before.
+//! Exit statuses, and what is said before.
 
 use std::process::ExitCode;
 
@@ -41,7 +41,7 @@ impl Exit {
         if cause::<Told>(error).is_some() {
             return Some(Self { status: FAILED, message: None });
         }
-        let message = Some(format!("{error:#}"));
+        let message = Some(told(error));
         if cause::<Usage>(error).is_some() {
             return Some(Self { status: USAGE, message });
         }
@@ -51,6 +51,12 @@ impl Exit {
         match cause::<StoreError>(error) {
             Some(store) if store.kind() == ErrorKind::Unreachable => {
                 Some(Self { status: UNREACHABLE, message: Some(unreachable(error, store, redis_url)) })
+            }
+            Some(store) if is_not_redis(store) => {
+                Some(Self { status: UNREACHABLE, message: Some(not_redis(error, redis_url)) })
+            }
+            Some(store) if is_full(store) => {
+                Some(Self { status: FAILED, message: Some(full(error, redis_url)) })
             }
             Some(store) if store.kind() == ErrorKind::Denied => {
                 let message =
@@ -77,19 +83,58 @@ fn cause<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) ->
     error.chain().find_map(|error| error.downcast_ref())
 }
 
-/// What was being done (where the error says), and that Redis is not there.
+/// An error and its causes, but for those whose text has been told by then. What Redis said is told whole by the
+/// [`StoreError`]; its causes are the same in the words of the client.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let text = text.trim();
+        if !told.contains(text) {
+            let divider = if told.is_empty() { "" } else { ": " };
+            told.push_str(&format!("{divider}{text}"));
+        }
+        if cause.downcast_ref::<StoreError>().is_some() {
+            break;
+        }
+    }
+    told
+}
+
+/// What was being done when Redis failed, where the error says; it ends in a colon then.
+fn doing(error: &anyhow::Error) -> String {
+    let contexts = error.chain().take_while(|error| error.downcast_ref::<StoreError>().is_none());
+    contexts.map(|context| format!("{context}: ")).collect()
+}
+
+/// That Redis is not there.
 fn unreachable(error: &anyhow::Error, store: &StoreError, redis_url: Option<&str>) -> String {
-    let contexts: Vec<String> = error
-        .chain()
-        .take_while(|error| error.downcast_ref::<StoreError>().is_none())
-        .map(ToString::to_string)
-        .filter(|context| *context != store.to_string())
-        .collect();
-    let doing = contexts.into_iter().map(|context| format!("{context}: ")).collect::<String>();
     let reason = store.to_string();
     let reason = reason.strip_prefix("redis: ").unwrap_or(&reason);
-    let url = redis_url.unwrap_or("REDIS_URL");
+    let (doing, url) = (doing(error), redis_url.unwrap_or("REDIS_URL"));
     format!("{doing}no answer from redis at {url} ({reason}); start it, or correct REDIS_URL")
+}
+
+/// Whether what was answered is not of Redis' protocol.
+fn is_not_redis(store: &StoreError) -> bool {
+    store.to_string().contains("Parse error at ")
+}
+
+fn not_redis(error: &anyhow::Error, redis_url: Option<&str>) -> String {
+    let (doing, url) = (doing(error), redis_url.unwrap_or("REDIS_URL"));
+    let tls = if url.starts_with("redis:") { ", or it wants TLS (rediss://)" } else { "" };
+    format!("{doing}what answers at {url} is not Redis{tls}; correct REDIS_URL")
+}
+
+/// Whether Redis has no memory left for what is to be written.
+fn is_full(store: &StoreError) -> bool {
+    let text = store.to_string();
+    text.contains("OOM") && text.contains("maxmemory")
+}
+
+fn full(error: &anyhow::Error, redis_url: Option<&str>) -> String {
+    let (doing, url) = (doing(error), redis_url.unwrap_or("REDIS_URL"));
+    format!("{doing}redis at {url} is full: raise its maxmemory, or let workers drain it")
 }
 
 #[cfg(test)]
@@ -97,6 +142,7 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
+    use crate::decide::webhook::{self, CustomEvents};
     use crate::model::Secret;
     use crate::store::{Redis, RedisSettings};
 
@@ -119,6 +165,17 @@ mod tests {
         assert!(exit(OutputError::Closed).is_none());
         let told = exit(Told).unwrap();
         assert_eq!((told.status, told.message()), (1, None));
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let parse = |json: &str| webhook::parse(json.as_bytes(), &CustomEvents::Any);
+        let wrong = parse(r#"{"url":"ftp://h"}"#).context("the webhook of a").unwrap_err();
+        let exit = exit(wrong).unwrap();
+        let told = "the webhook of a: `url` cannot be used: ftp is not http or https";
+        assert_eq!(exit.message(), Some(told));
+        assert_eq!(super::told(&anyhow::anyhow!("inner").context("outer")), "outer: inner");
+        assert_eq!(super::told(&anyhow::anyhow!("b").context("a: b").context("do")), "do: a: b");
     }
 
     #[test]

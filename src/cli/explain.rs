@@ -29,8 +29,8 @@ It asks the very rules the worker asks, with the settings of this environment: g
 #[command(after_help = EXAMPLES)]
 pub(super) struct ExplainArgs {
     /// Name of the event, in any of its spellings (messages.upsert, MESSAGES_UPSERT)
-    #[arg(long)]
-    event: String,
+    #[arg(long, value_parser = super::input::event)]
+    event: EventName,
     /// Instance the event belongs to
     #[arg(long)]
     instance: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct ExplainArgs {
 
 /// Runs the command.
 pub(super) async fn run(args: &ExplainArgs, session: &Session) -> anyhow::Result<()> {
-    let name = EventName::parse(&args.event)?;
+    let name = args.event.clone();
     let instance = args.instance.as_deref().filter(|instance| !instance.is_empty());
     let stored = match instance {
         Some(instance) => session.redis.webhook(instance).await?,
@@ -147,7 +147,7 @@ fn hint(name: &EventName, config: &Config) -> Option<String> {
 impl Explained {
     fn print(&self, session: &Session) -> anyhow::Result<()> {
         let (config, out) = (&session.config, session.out);
-        let mut table = Table::new(&["DESTINATION", "SENT", "WHERE, OR WHY NOT"], &[]);
+        let mut table = Table::new(&["DESTINATION", "SENT", "WHERE, OR WHY NOT"], &[]).cutting(&[0]);
         for way in &self.ways {
             let destination = plain(short(&way.destination, 100));
             match (&way.why_not, &way.url) {

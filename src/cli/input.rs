@@ -3,6 +3,8 @@
 use anyhow::Context;
 use tokio::io::AsyncReadExt;
 
+use crate::model::EventName;
+
 /// The bytes behind an argument: of the file after `@`, of stdin for `-`, else its own.
 pub(super) async fn read(argument: &str) -> anyhow::Result<Vec<u8>> {
     if argument == "-" {
@@ -14,4 +16,9 @@ pub(super) async fn read(argument: &str) -> anyhow::Result<Vec<u8>> {
         Some(path) => tokio::fs::read(path).await.with_context(|| format!("cannot read {path}")),
         None => Ok(argument.as_bytes().to_vec()),
     }
+}
+
+/// An event's name, in any of its spellings, as an argument.
+pub(super) fn event(text: &str) -> Result<EventName, String> {
+    EventName::parse(text).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The command line (1.9): one file per command.
+//! The command line: one file per command.
 //!
 //! Results go to stdout, as text or with `--json` as JSON; everything else to stderr. Exit statuses: 0; 1 it failed;
 //! 2 the command line is wrong; 69 Redis is unreachable; 78 the settings are wrong.
@@ -46,7 +46,7 @@ The first steps:
   posthaste check    are the settings and the Redis server fit for it?
   posthaste run      the worker
   posthaste webhook set sales --url https://example.com/hook
-  posthaste publish --event messages.upsert --instance sales --data '{\"text\":\"hello\"}'
+  posthaste publish --event call --instance sales --data '{\"text\":\"hello\"}'
 
 When something does not arrive:
   posthaste explain --event messages.upsert --instance sales
@@ -117,7 +117,7 @@ async fn dispatch(cli: Cli, worker: Worker, redis_url: &mut Option<String>) -> a
         Ok(config)
     };
     match cli.command {
-        Command::Run(args) => run::run(args, config()?, worker).await,
+        Command::Run(args) => run::run(args, config()?, out, worker).await,
         Command::Dev(args) => dev::run(args, out).await,
         Command::Publish(args) => publish::run(args, &Session::open(config()?, out)?).await,
         Command::Webhook(command) => webhook::run(command, &Session::open(config()?, out)?).await,

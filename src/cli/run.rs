@@ -7,17 +7,19 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use super::output::Output;
+use crate::config::{Config, LogFormat};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Examples:
   posthaste run
-  WORKER_CONCURRENCY=64 LOG_FORMAT=json posthaste run
+  posthaste run --json                    logs JSON, as with LOG_FORMAT=json
+  WORKER_CONCURRENCY=64 posthaste run
   posthaste run --env-file /etc/posthaste.env
 
-It stops on SIGTERM or Ctrl-C: it reads no further events, finishes what is under way, and leaves the rest to the other
-workers or the next start. A second signal ends it at once; nothing is lost then either. Any number of workers may run
+It stops on SIGTERM or Ctrl-C: it reads no further events, finishes what is under way, and leaves the rest to the other \
+workers or the next start. A second signal ends it at once; nothing is lost then either. Any number of workers may run \
 on one Redis.";
 
 /// Run the worker
@@ -32,9 +34,10 @@ pub(super) struct RunArgs {}
 /// A worker that runs until the token is cancelled. `app` has it; the commands are below `app` and are handed it.
 pub type Worker = fn(Config, CancellationToken) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
-/// Runs the worker until it is told to stop.
-pub(super) async fn run(_args: RunArgs, config: Config, worker: Worker) -> anyhow::Result<()> {
-    telemetry::init(&config.log_level, config.log_format).context("cannot start logging")?;
+/// Runs the worker until it is told to stop; it logs JSON where that is wanted.
+pub(super) async fn run(_args: RunArgs, config: Config, out: Output, worker: Worker) -> anyhow::Result<()> {
+    let format = if out.is_json() { LogFormat::Json } else { config.log_format };
+    telemetry::init(&config.log_level, format).context("cannot start logging")?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -349,8 +349,9 @@ fn stored(id: &str, fields: Vec<Bytes>) -> (DeadSource, Bytes) {
         url: text("url").unwrap_or_default(),
         traceparent: text("traceparent"),
     };
-    let payload_bytes =
-        number("payload_bytes").map_or(body.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let payload_bytes = number("payload_bytes")
+        .or_else(|| number("entry_bytes"))
+        .map_or(body.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
     let has_payload = map.contains_key(&b"payload"[..]) || map.contains_key(&b"payload_bytes"[..]);
     (DeadSource { id: EntryId::new(id), letter, payload_bytes, has_payload }, body)
 }

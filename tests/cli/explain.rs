@@ -53,4 +53,6 @@ async fn what_goes_nowhere_is_told() {
     assert!(
         ran.stderr.contains("did you mean MESSAGES_UPSERT?") && ran.stderr.contains("WEBHOOK_CUSTOM_EVENTS")
     );
+    let ran = run(&redis, &["explain", "--event", ""]).ended(2);
+    assert!(ran.stderr.contains("the event name is empty"), "{ran:?}");
 }

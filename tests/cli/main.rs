@@ -4,9 +4,11 @@
 mod support;
 
 mod dead;
+mod dev;
 mod explain;
 mod listen;
 mod publish;
+mod run;
 mod server;
 mod webhook;
 

@@ -110,9 +110,10 @@ async fn what_is_no_event_is_refused() {
         (&["publish", "--event", "x", "--data", "{"], 2, "--data is not JSON"),
         (&["publish", "--event", "x", "--id", "a b"], 2, "1 to 128 visible ASCII characters"),
         (&["publish", "--event", "x", "--traceparent", "1"], 2, "2-32-16-2"),
-        (&["publish", "--envelope", "[]"], 1, "is not a JSON object"),
-        (&["publish", "--envelope", "{\"instance\":\"a\"}"], 1, "the payload has no `event`"),
+        (&["publish", "--envelope", "[]"], 2, "is not a JSON object"),
+        (&["publish", "--envelope", "{\"instance\":\"a\"}"], 2, "the payload has no `event`"),
         (&["publish", "/nowhere/events.ndjson"], 1, "cannot read /nowhere/events.ndjson"),
+        (&["publish", "/usr"], 1, "cannot read /usr: it is a directory"),
     ];
     for (args, status, says) in cases {
         let ran = run(&redis, args).ended(*status);

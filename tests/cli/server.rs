@@ -81,6 +81,7 @@ async fn a_durable_server_is_fit_and_odd_settings_are_only_warned_of() {
     assert!(levels.iter().all(|level| **level == "ok"), "{told}");
     let ran = run_with(&redis, &[("WEBHOOK_EVENTS_MESAGES_UPSERT", "true")], &["check"]).ended(0);
     assert!(ran.stdout.contains("warning") && ran.stdout.contains("MESSAGES_UPSERT?"), "{ran:?}");
+    assert!(!ran.stdout.contains("can be used"), "{ran:?}");
 }
 
 #[test]

@@ -54,10 +54,11 @@ async fn what_would_silently_not_fire_is_refused_with_what_was_meant() {
         (flags(["--url", "ftp://h", "--event", "CALL"]).to_vec(), "not http or https"),
     ];
     for (args, says) in cases {
-        let ran = run(&redis, &args).ended(1);
-        assert!(ran.stderr.contains(says), "{says}: {ran:?}");
+        let ran = run(&redis, &args).ended(2);
+        assert_eq!(ran.stderr.matches(says).count(), 1, "{says}: {ran:?}");
     }
     for (args, says) in [
+        (vec!["webhook", "test", "a", "--event", ""], "the event name is empty"),
         (vec!["webhook", "set", "a"], "nothing to set"),
         (vec!["webhook", "set", "", "--url", url], "not empty"),
         (vec!["webhook", "set", "a", "--url", url, "--header", "hunter2"], "write 'Name: value'"),
@@ -93,7 +94,7 @@ async fn secrets_are_masked_unless_they_are_asked_for() {
     run_on(&redis, json.as_bytes(), &["webhook", "set", "copy", "--json-body", "-"]).ended(0);
     assert_eq!(redis.webhook("copy").await, redis.webhook("sales").await);
     let masked = run(&redis, &["webhook", "get", "sales", "--json"]).ended(0).stdout;
-    let ran = run_on(&redis, masked.as_bytes(), &["webhook", "set", "copy", "--json-body", "-"]).ended(1);
+    let ran = run_on(&redis, masked.as_bytes(), &["webhook", "set", "copy", "--json-body", "-"]).ended(2);
     assert!(ran.stderr.contains("masked"), "{ran:?}");
 }
 

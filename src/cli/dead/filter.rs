@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::format::When;
+use super::super::input;
 use super::super::session::Session;
 use crate::model::{DeadReason, Destination, EventName};
 use crate::store::DeadFilter;
@@ -18,7 +19,7 @@ pub(super) struct FilterArgs {
     #[arg(long)]
     instance: Option<String>,
     /// Of this event, in any of its spellings
-    #[arg(long, value_parser = event)]
+    #[arg(long, value_parser = input::event)]
     event: Option<EventName>,
     /// Dead for this reason: exhausted, rejected, gone, expired, unreadable, too_large, poison or removed
     #[arg(long)]
@@ -56,8 +57,4 @@ impl FilterArgs {
             until_ms: self.until.map(|when| when.ms(now_ms)),
         })
     }
-}
-
-fn event(text: &str) -> Result<EventName, String> {
-    EventName::parse(text).map_err(|error| error.to_string())
 }

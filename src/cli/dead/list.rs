@@ -19,7 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   posthaste dead list
   posthaste dead list --since 2h --destination instance:sales
-  posthaste dead list --reason rejected --limit 0 --json | jq '.[] | {id, status, error}'
+  posthaste dead list --reason rejected --json | jq '.[] | {id, error}'
 
 The newest come first. Where there are more than --limit, the id to go on from (--from) is told on stderr.";
 
@@ -75,7 +75,7 @@ pub(super) async fn run(args: &ListArgs, session: &Session) -> anyhow::Result<()
 
 fn table(letters: &[DeadSource], first: bool, now_ms: u64) -> Table {
     let header = ["ID", "WHEN", "DESTINATION", "EVENT", "REASON", "ATTEMPTS", "STATUS", "SIZE", "ERROR"];
-    let mut table = Table::new(&header, &[5, 6, 7]);
+    let mut table = Table::new(&header, &[5, 6, 7]).cutting(&[2, 3]).leaving_out(&[7, 5, 6]);
     if !first {
         table = table.without_header();
     }
@@ -96,7 +96,7 @@ fn table(letters: &[DeadSource], first: bool, now_ms: u64) -> Table {
     table
 }
 
-/// A dead letter's fields (1.7), less the payload.
+/// A dead letter's fields, less the payload.
 pub(super) fn as_json(found: &DeadSource) -> Value {
     let letter = &found.letter;
     json!({
@@ -119,7 +119,7 @@ pub(super) fn as_json(found: &DeadSource) -> Value {
     })
 }
 
-/// A dead letter's fields (1.7) in words.
+/// A dead letter's fields in words.
 pub(super) fn as_fields(found: &DeadSource, now_ms: u64) -> Vec<(&'static str, String)> {
     let letter = &found.letter;
     let moment = |ms: u64| format!("{}, {}", time(ms), relative(ms, now_ms));

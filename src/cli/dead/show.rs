@@ -19,7 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   posthaste dead show 1761038164871-0
   posthaste dead show 1761038164871-0 --pretty
-  posthaste dead show 1761038164871-0 --payload > event.json   the bytes that were pushed";
+  posthaste dead show 1761038164871-0 --payload > event.json";
 
 /// Show one dead letter, with its payload
 #[derive(Debug, Args)]

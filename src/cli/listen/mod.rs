@@ -31,10 +31,10 @@ const RECORDS: usize = 256;
 const EXAMPLES: &str = "\
 Examples:
   posthaste listen
-  posthaste listen --addr 0.0.0.0:9000 --secret whsec_…       checks signatures
-  posthaste listen --fail-first 2                             each event fails twice, then works
-  posthaste listen --status 503 --retry-after 30              always fails
-  posthaste listen --hang                                     never answers
+  posthaste listen --addr 0.0.0.0:9000 --secret whsec_…   checks signatures
+  posthaste listen --fail-first 2                         each event fails twice
+  posthaste listen --status 503 --retry-after 30          always fails
+  posthaste listen --hang                                 never answers
   posthaste listen --json | jq .body.data
 
 Then, elsewhere: posthaste webhook set sales --url http://127.0.0.1:8099/sales";
@@ -79,7 +79,7 @@ pub(super) struct ListenArgs {
 
 /// Runs the command until Ctrl-C.
 pub(super) async fn run(args: ListenArgs, out: Output) -> anyhow::Result<()> {
-    let listener = bind(args.addr).await?;
+    let listener = bind(args.addr, "--addr").await?;
     let addr = listener.local_addr().context("the listener has no address")?;
     note(format!("listening on http://{addr}; Ctrl-C ends it"));
     let printer = Printer { whole_bodies: args.body, headers: args.headers, out };
@@ -129,14 +129,14 @@ impl ListenArgs {
     }
 }
 
-/// A listener at `addr`.
+/// A listener at `addr`, which `option` sets.
 ///
 /// # Errors
 /// When the address is in use or not this machine's; the message says what to do.
-pub(super) async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr)
-        .await
-        .with_context(|| format!("cannot listen on {addr}; choose another with --addr"))
+pub(super) async fn bind(addr: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(addr).await;
+    listener
+        .map_err(|error| anyhow::anyhow!("cannot listen on {addr}: {error}; choose another with {option}"))
 }
 
 /// Waits for Ctrl-C or SIGTERM.

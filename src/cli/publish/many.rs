@@ -34,6 +34,7 @@ pub(super) async fn run(file: Option<PathBuf>, session: &Session) -> anyhow::Res
             let cannot = || format!("cannot read {}", path.display());
             let file = tokio::fs::File::open(&path).await.with_context(cannot)?;
             let metadata = file.metadata().await.with_context(cannot)?;
+            anyhow::ensure!(!metadata.is_dir(), "{}: it is a directory; name a file of events", cannot());
             (Box::new(file), metadata.is_file().then_some(metadata.len()))
         }
     };

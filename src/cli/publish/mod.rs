@@ -20,11 +20,11 @@ use crate::store::{Published, Publisher};
 
 const EXAMPLES: &str = "\
 Examples:
-  posthaste publish --event messages.upsert --instance sales --data '{\"text\":\"hello\"}'
-  posthaste publish --event order.paid --instance shop --data @order.json --id order-4711
-  posthaste publish --envelope @event.json    a whole event: {\"event\":…,\"instance\":…,\"data\":…}
-  posthaste publish events.ndjson             many: one whole event a line
-  producer | posthaste publish -              the same from stdin, as the lines come
+  posthaste publish --event call --instance sales --data '{\"text\":\"hello\"}'
+  posthaste publish --event order.paid --data @order.json --id order-4711
+  posthaste publish --envelope @event.json   a whole event: {\"event\":…,\"data\":…}
+  posthaste publish events.ndjson            many: one whole event a line
+  producer | posthaste publish -             the same from stdin, as they come
 
 In a file of many, a line that is not an event is reported with its number and does not stop the others; the exit status \
 is then 1. Any other producer does the same with: XADD webhooks * payload '<the event as JSON>'";
@@ -79,8 +79,11 @@ pub(super) async fn run(args: PublishArgs, session: &Session) -> anyhow::Result<
             return many::run(file, session).await;
         }
     };
-    let (event, shown) = checked(payload.into(), session.config.max_event_bytes)?;
-    let mut event = event;
+    let checked = checked(payload.into(), session.config.max_event_bytes);
+    let (mut event, shown) = checked.map_err(|error| match args.envelope {
+        Some(_) => Usage(format!("--envelope: {error}")),
+        None => Usage(error.to_string()),
+    })?;
     if let Some(id) = &args.id {
         event = event.with_id(id)?;
     }

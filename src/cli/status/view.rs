@@ -89,6 +89,7 @@ impl View {
     /// The deliveries in backoff that are due next.
     pub(super) fn next_retries(&self) -> Table {
         let mut table = Table::new(&["DUE", "DESTINATION", "EVENT ID", "ATTEMPTS", "LAST OUTCOME"], &[3]);
+        table = table.cutting(&[1, 2]);
         for waiting in &self.next {
             table.row([
                 plain(relative(waiting.due_ms, self.summary.now_ms)),
@@ -103,8 +104,8 @@ impl View {
 
     /// The destinations that failed lately, the worst first.
     pub(super) fn failing_table(&self) -> Table {
-        let mut table =
-            Table::new(&["DESTINATION", "FAILED", "OF", "LAST FAILURE", "OUTCOME", "NOW"], &[1, 2]);
+        let header = ["DESTINATION", "FAILED", "OF", "NOW", "LAST FAILURE", "OUTCOME"];
+        let mut table = Table::new(&header, &[1, 2]).cutting(&[0]);
         for failing in failing(&self.attempts) {
             let last = failing.last_failure;
             let now = if failing.recovered { ("works", Tone::Good) } else { ("fails", Tone::Bad) };
@@ -112,9 +113,9 @@ impl View {
                 plain(short(failing.destination, 60)),
                 plain(failing.failed),
                 plain(failing.attempts),
+                (now.0.to_owned(), now.1),
                 (relative(last.started_ms, self.summary.now_ms), Tone::Faint),
                 plain(outcome(last)),
-                (now.0.to_owned(), now.1),
             ]);
         }
         table

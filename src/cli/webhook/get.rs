@@ -8,7 +8,8 @@ use super::{existing, print};
 const EXAMPLES: &str = "\
 Examples:
   posthaste webhook get sales
-  posthaste webhook get sales --json --reveal | posthaste webhook set support --json-body -
+  posthaste webhook get sales --json --reveal > sales.json
+  posthaste webhook set support --json-body @sales.json
 
 Header values, secrets, and userinfo and query of the URL are masked unless --reveal is given.";
 

@@ -18,7 +18,7 @@ const PAGE: usize = 500;
 const EXAMPLES: &str = "\
 Examples:
   posthaste webhook list
-  posthaste webhook list --limit 0 --json | jq -r '.[] | select(.webhook.enabled | not) | .instance'
+  posthaste webhook list --limit 0 --json | jq -r '.[].instance'
 
 Header values, secrets, and userinfo and query of URLs are masked unless --reveal is given.";
 
@@ -47,7 +47,8 @@ pub(super) async fn run(args: &ListArgs, session: &Session) -> anyhow::Result<()
     } else if found.is_empty() {
         note("no instance has a webhook: set one with `posthaste webhook set <instance> --url …`");
     } else {
-        let mut table = Table::new(&["INSTANCE", "ENABLED", "URL", "BY EVENTS", "BASE64", "EVENTS"], &[]);
+        let header = ["INSTANCE", "ENABLED", "URL", "BY EVENTS", "BASE64", "EVENTS"];
+        let mut table = Table::new(&header, &[]).cutting(&[0, 1, 2]).leaving_out(&[4, 3]);
         for (instance, json) in found {
             add_row(&mut table, &instance, &json, args.reveal)?;
         }
@@ -97,7 +98,10 @@ fn add_row(table: &mut Table, instance: &str, json: &[u8], reveal: bool) -> anyh
                 [event] => event.to_string(),
                 [event, rest @ ..] => format!("{event} and {} more", rest.len()),
             };
-            let enabled = (enabled(&webhook), tone);
+            let enabled = match &webhook.disabled_reason {
+                Some(reason) if !webhook.enabled => (format!("no: {reason}"), tone),
+                _ => (enabled(&webhook), tone),
+            };
             let url = plain(text(&shown["url"]));
             table.row([
                 plain(instance),

@@ -16,10 +16,12 @@ const ATTEMPTS: usize = 5;
 const EXAMPLES: &str = "\
 Examples:
   posthaste webhook set sales --url https://example.com/hook
-  posthaste webhook set sales --url https://example.com/hook --by-events --event CALL,SEND_MESSAGE
-  posthaste webhook set sales --url https://example.com/hook --header 'X-Key: …' --secret @key.txt
+  posthaste webhook set sales --url https://h.example/in --event CALL,CONTACTS_SET
+  posthaste webhook set sales --url https://h.example/in --by-events --base64
+  posthaste webhook set sales --url https://h.example/in --header 'X-Key: …'
+  posthaste webhook set sales --url https://h.example/in --secret @key.txt
   posthaste webhook set sales --json-body @webhook.json
-  posthaste webhook set sales --update --disabled           change only this, keep the rest
+  posthaste webhook set sales --update --disabled   change only this
 
 Without --update the webhook is replaced as a whole: what is not given has its default. --json-body \
 understands all three generations of Evolution API's JSON.";
@@ -70,17 +72,23 @@ pub(in crate::cli) struct SetArgs {
 pub(super) async fn run(args: SetArgs, session: &Session) -> anyhow::Result<()> {
     let custom = &session.config.custom_events;
     let webhook = if let Some(body) = &args.json_body {
-        webhook::parse(&input::read(body).await?, custom)?
+        webhook::parse(&input::read(body).await?, custom).map_err(wrong)?
     } else {
         let given = given(&args).await?;
         if args.update {
             let webhook = update(&args.instance, &given, session).await?;
             return print(&args.instance, &webhook, false, session.out);
         }
-        read(Map::new(), &given, custom)?
+        read(Map::new(), &given, custom).map_err(wrong)?
     };
     session.redis.set_webhook(&args.instance, &to_json(&webhook)).await?;
     print(&args.instance, &webhook, false, session.out)
+}
+
+/// What was given is wrong.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn wrong(error: webhook::WebhookError) -> anyhow::Error {
+    usage(error.to_string())
 }
 
 /// What was given, under the keys of the stored form.
@@ -151,7 +159,7 @@ async fn update(instance: &str, given: &Map<String, Value>, session: &Session) -
     for _ in 0..ATTEMPTS {
         let (json, stored) = existing(instance, session).await?;
         let base = serde_json::from_str(&to_json(&stored)).context("the stored webhook is not an object")?;
-        let webhook = read(base, given, custom)?;
+        let webhook = read(base, given, custom).map_err(wrong)?;
         if session.redis.swap_webhook(instance, &json, &to_json(&webhook)).await? {
             return Ok(webhook);
         }

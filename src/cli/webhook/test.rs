@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::super::exit::Told;
 use super::super::format::{short, spell};
+use super::super::input;
 use super::super::output::{Tone, complain, paint};
 use super::super::samples::sample;
 use super::super::session::Session;
@@ -39,15 +40,15 @@ pub(in crate::cli) struct TestArgs {
     #[arg(value_parser = super::instance)]
     instance: String,
     /// The event to send a sample of [default: the first it wants, or messages.upsert]
-    #[arg(long)]
-    event: Option<String>,
+    #[arg(long, value_parser = input::event)]
+    event: Option<EventName>,
 }
 
 /// Runs the command.
 pub(super) async fn run(args: &TestArgs, session: &Session) -> anyhow::Result<()> {
     let (_, webhook) = existing(&args.instance, session).await?;
     let name = match (&args.event, webhook.events.first()) {
-        (Some(event), _) => EventName::parse(event)?,
+        (Some(event), _) => event.clone(),
         (None, Some(first)) => first.clone(),
         (None, None) => EventName::parse("messages.upsert")?,
     };
