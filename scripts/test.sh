@@ -61,7 +61,7 @@ else
 fi
 
 if have shellcheck; then
-  step shellcheck --external-sources scripts/dev.sh scripts/lib.sh scripts/test.sh .ci/run
+  step shellcheck --external-sources scripts/*.sh .ci/run
 else
   announce "shellcheck: skipped, it is not installed"
 fi

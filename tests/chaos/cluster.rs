@@ -1,0 +1,171 @@
+//! What breaks: a Redis, workers, and the ways between them and to the receivers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::Mutex;
+
+use super::history::Clock;
+use super::producer::connect;
+use super::proxy::Proxy;
+use super::receiver::{ERRORS, Receivers};
+use super::run::Run;
+use super::support::{RedisServer, Worker};
+use super::traffic::{MAX_ATTEMPTS, Place, TIMEOUT, Traffic};
+
+const SLOTS: usize = 64;
+/// What a worker can have in its hands at most: attempts, what is queued for them, and what waits to be settled.
+const MOST_HELD: u64 = 2 * SLOTS as u64 + 256 + 1280;
+
+/// One place for a worker: when it ends another takes its place.
+pub(crate) struct Post {
+    pub(crate) worker: Worker,
+    /// Those before it, kept for their logs.
+    pub(crate) past: Vec<Worker>,
+}
+
+/// All that breaks. What has a lock is broken by one fault at a time.
+pub(crate) struct Cluster {
+    pub(crate) clock: Clock,
+    /// To Redis, with nothing between.
+    pub(crate) url: String,
+    pub(crate) redis: Mutex<RedisServer>,
+    pub(crate) posts: Vec<Mutex<Post>>,
+    /// From each worker to Redis.
+    pub(crate) to_redis: Vec<Mutex<Proxy>>,
+    /// From the workers to the receivers.
+    pub(crate) to_receivers: Mutex<Proxy>,
+    pub(crate) receivers: Receivers,
+    settings: Vec<(&'static str, String)>,
+    redis_ports: Vec<u16>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(run: &Run) -> Self {
+        let clock = Clock::start();
+        let receivers = Receivers::start(Traffic { seed: run.seed }, clock).await;
+        let to_receivers = Proxy::start(receivers.port()).await;
+        let always = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+        let redis = RedisServer::start_with(&always);
+        let base = format!("http://127.0.0.1:{}", to_receivers.port());
+        set_webhooks(&redis.url(), &base).await;
+        let settings = settings(&base, run);
+        let (mut to_redis, mut redis_ports, mut posts) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..run.workers {
+            let proxy = Proxy::start(redis.port()).await;
+            redis_ports.push(proxy.port());
+            posts.push(Mutex::new(Post { worker: spawn(proxy.port(), &settings), past: Vec::new() }));
+            to_redis.push(Mutex::new(proxy));
+        }
+        Self {
+            clock,
+            url: redis.url(),
+            redis: Mutex::new(redis),
+            posts,
+            to_redis,
+            to_receivers: Mutex::new(to_receivers),
+            receivers,
+            settings,
+            redis_ports,
+        }
+    }
+
+    /// Puts a new worker in a place whose worker has ended.
+    pub(crate) fn replace(&self, place: usize, post: &mut Post) {
+        let ended = std::mem::replace(&mut post.worker, spawn(self.redis_ports[place], &self.settings));
+        post.past.push(ended);
+    }
+
+    /// How many entries the worker with this process id has in its hands, or all workers together. Where Redis does
+    /// not tell: as many as there can be.
+    pub(crate) async fn in_flight(&self, pid: Option<u32>) -> u64 {
+        let workers = if pid.is_some() { 1 } else { self.posts.len() as u64 };
+        match self.try_in_flight(pid).await {
+            // A read may be on its way.
+            Some(pending) => pending + workers * SLOTS as u64,
+            None => workers * MOST_HELD,
+        }
+    }
+
+    async fn try_in_flight(&self, pid: Option<u32>) -> Option<u64> {
+        let mut connection = connect(&self.url, Duration::from_millis(500)).await?;
+        let mut total = 0;
+        for stream in ["webhooks", "{webhooks}:ready"] {
+            let mut command = redis::cmd("XINFO");
+            command.arg("CONSUMERS").arg(stream).arg("posthaste");
+            let consumers: Vec<HashMap<String, Value>> = command.query_async(&mut connection).await.ok()?;
+            for mut consumer in consumers {
+                let name: String = redis::from_redis_value(consumer.remove("name")?).ok()?;
+                let pending: u64 = redis::from_redis_value(consumer.remove("pending")?).ok()?;
+                if pid.is_none_or(|pid| name.contains(&format!("-{pid}-"))) {
+                    total += pending;
+                }
+            }
+        }
+        Some(total)
+    }
+
+    /// Runs a command for the nemesis; that it may fail is part of it.
+    pub(crate) async fn try_command(&self, words: &[&str]) {
+        if let Some(mut connection) = connect(&self.url, Duration::from_secs(1)).await {
+            let mut command = redis::Cmd::new();
+            words.iter().for_each(|word| _ = command.arg(word));
+            let _: redis::RedisResult<Value> = command.query_async(&mut connection).await;
+        }
+    }
+
+    /// What keeps things from being settled: entries, entries in flight, deliveries that wait.
+    pub(crate) async fn unsettled(&self) -> Vec<String> {
+        let redis = self.redis.lock().await;
+        let mut left = Vec::new();
+        for stream in ["webhooks", "{webhooks}:ready"] {
+            let (length, pending) = (redis.len(stream).await, redis.pending(stream).await);
+            if length + pending > 0 {
+                left.push(format!("{stream} holds {length} entries, {pending} in flight"));
+            }
+        }
+        let waiting = redis.waiting().await;
+        if waiting > 0 {
+            left.push(format!("{waiting} deliveries wait for another attempt"));
+        }
+        left
+    }
+}
+
+/// On a connection that ends: that of [`RedisServer`] would be one more to break.
+async fn set_webhooks(url: &str, base: &str) {
+    let mut connection = connect(url, Duration::from_secs(5)).await.expect("redis-server answers");
+    let mut command = redis::cmd("HSET");
+    command.arg("{webhooks}:webhooks");
+    for (place, instance) in Place::instances() {
+        let webhook = serde_json::json!({ "url": format!("{base}{}", place.path()) });
+        command.arg(instance).arg(webhook.to_string());
+    }
+    let _: u64 = command.query_async(&mut connection).await.expect("webhooks are stored");
+    let version = redis::cmd("INCR").arg("{webhooks}:webhooks:version").to_owned();
+    let _: u64 = version.query_async(&mut connection).await.expect("the version moves");
+}
+
+fn settings(base: &str, run: &Run) -> Vec<(&'static str, String)> {
+    vec![
+        ("WORKER_CONCURRENCY", SLOTS.to_string()),
+        ("WEBHOOK_GLOBAL_ENABLED", "true".to_owned()),
+        ("WEBHOOK_GLOBAL_URL", format!("{base}{}", Place::GLOBAL.path())),
+        ("WEBHOOK_EVENTS_MESSAGES_UPSERT", "true".to_owned()),
+        ("WEBHOOK_EVENTS_ERRORS", "true".to_owned()),
+        ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", format!("{base}{ERRORS}")),
+        ("WEBHOOK_REQUEST_TIMEOUT_MS", TIMEOUT.as_millis().to_string()),
+        ("WEBHOOK_CONNECT_TIMEOUT_MS", TIMEOUT.as_millis().to_string()),
+        ("WEBHOOK_RETRY_MAX_ATTEMPTS", MAX_ATTEMPTS.to_string()),
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.2".to_owned()),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "2".to_owned()),
+        ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
+        ("LOG_LEVEL", run.log_level.clone()),
+    ]
+}
+
+fn spawn(redis_port: u16, settings: &[(&'static str, String)]) -> Worker {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Worker::spawn(&format!("redis://127.0.0.1:{redis_port}"), &settings)
+}

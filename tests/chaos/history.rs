@@ -1,0 +1,178 @@
+//! What happened: what the producer, the receivers and the nemesis saw, and what was found in Redis at the end.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::traffic::{Place, Traffic};
+
+/// The time of a run, ms since it began.
+pub(crate) type Ms = u32;
+
+/// The clock all records are made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Ms {
+        ms(self.0.elapsed())
+    }
+}
+
+pub(crate) fn ms(duration: Duration) -> Ms {
+    u32::try_from(duration.as_millis()).unwrap_or(Ms::MAX)
+}
+
+/// How a request ended for its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has not ended (yet).
+    Open,
+    Answered(u16),
+    /// The receiver closed the connection, as it meant to.
+    Closed,
+    /// The client closed the connection before there was an answer.
+    Left,
+}
+
+/// A request as its receiver saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) event: u32,
+    pub(crate) place: Place,
+    pub(crate) attempt: u16,
+    pub(crate) from: Ms,
+    pub(crate) to: Ms,
+    pub(crate) end: End,
+}
+
+impl Request {
+    pub(crate) fn succeeded(&self) -> bool {
+        matches!(self.end, End::Answered(200..=299))
+    }
+}
+
+/// What breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum FaultKind {
+    KillWorker,
+    KillAllWorkers,
+    PauseWorker,
+    TermWorker,
+    KillRedis,
+    PauseRedis,
+    KillClients,
+    FlushScripts,
+    CutRedis,
+    StallRedis,
+    DelayRedis,
+    CutReceivers,
+    StallReceivers,
+    DelayReceivers,
+}
+
+impl FaultKind {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::KillWorker,
+        Self::KillAllWorkers,
+        Self::PauseWorker,
+        Self::TermWorker,
+        Self::KillRedis,
+        Self::PauseRedis,
+        Self::KillClients,
+        Self::FlushScripts,
+        Self::CutRedis,
+        Self::StallRedis,
+        Self::DelayRedis,
+        Self::CutReceivers,
+        Self::StallReceivers,
+        Self::DelayReceivers,
+    ];
+
+    /// Whether a worker can take an attempt for failed that its receiver never saw, or took for a success.
+    pub(crate) fn hides_answers(self) -> bool {
+        matches!(self, Self::CutReceivers | Self::StallReceivers | Self::DelayReceivers | Self::PauseWorker)
+    }
+
+    /// Whether what was done can be done again because of it.
+    pub(crate) fn repeats(self) -> bool {
+        !matches!(self, Self::FlushScripts | Self::DelayReceivers | Self::DelayRedis)
+    }
+
+    /// Whether workers can be found dead because of it.
+    pub(crate) fn ends_leases(self) -> bool {
+        matches!(
+            self,
+            Self::KillWorker
+                | Self::KillAllWorkers
+                | Self::TermWorker
+                | Self::PauseWorker
+                | Self::KillRedis
+                | Self::PauseRedis
+                | Self::CutRedis
+                | Self::StallRedis
+        )
+    }
+}
+
+/// A fault, from its first moment to when it was healed.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: FaultKind,
+    pub(crate) target: String,
+    pub(crate) from: Ms,
+    pub(crate) to: Ms,
+    /// How many entries were in flight at those it concerns when it began.
+    pub(crate) in_flight: u64,
+}
+
+impl Fault {
+    /// Whether a worker that still attempts something can have lost its lease by it. A killed one attempts nothing.
+    pub(crate) fn may_cost_a_lease(&self) -> bool {
+        use FaultKind::{CutRedis, KillRedis, PauseRedis, PauseWorker, StallRedis};
+        matches!(self.kind, PauseWorker | KillRedis | PauseRedis | CutRedis | StallRedis)
+    }
+
+    pub(crate) fn touches(&self, from: Ms, to: Ms, slack: Ms) -> bool {
+        self.from <= to.saturating_add(slack) && self.to.saturating_add(slack) >= from
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>7}–{:<7} {:?} {} ({} in flight)",
+            self.from, self.to, self.kind, self.target, self.in_flight
+        )
+    }
+}
+
+/// A dead letter of a pushed event.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    pub(crate) event: u32,
+    pub(crate) place: Place,
+    pub(crate) reason: String,
+    pub(crate) attempts: u32,
+    pub(crate) status: Option<u16>,
+}
+
+/// Everything that is known at the end.
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) traffic: Traffic,
+    /// For each event when its push was acknowledged; none where nobody knows whether it was pushed.
+    pub(crate) acknowledged: Vec<Option<Ms>>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) letters: Vec<Letter>,
+    /// Deliveries whose death the ERRORS webhook was told, or that are dead letters themselves.
+    pub(crate) told: HashSet<(u32, Place)>,
+    /// What there should not be: requests nobody pushed, keys, entries.
+    pub(crate) strange: Vec<String>,
+}

@@ -1,0 +1,100 @@
+//! What a run prints: its figures, and of each violation the history.
+
+use std::time::Duration;
+
+use super::check::{Figures, Violation, by_kind};
+use super::cluster::Cluster;
+use super::history::{History, Ms};
+use super::traffic::Traffic;
+
+/// How many violations are told with their history.
+const TOLD: usize = 5;
+/// How long before and after a delivery's requests faults are told.
+const AROUND: Ms = 8000;
+/// How many lines of logs are told of an event.
+const LOG_LINES: usize = 40;
+
+/// Prints the figures.
+pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Option<Duration>) {
+    let Figures { pushed, acknowledged, deliveries, delivered, attempts, duplicates, in_flight, .. } =
+        figures;
+    let faults = history.faults.len();
+    println!("events      {pushed} pushed, {acknowledged} acknowledged");
+    println!("            {} of the others were in the stream all the same", figures.unsure_and_there);
+    println!("deliveries  {deliveries} of acknowledged events; {delivered} delivered in all");
+    println!("attempts    {attempts} seen by receivers; {} ran back in number", figures.ran_back);
+    println!("dead        {:?}; {} of them had arrived", figures.dead, figures.dead_and_delivered);
+    println!("duplicates  {duplicates}, of at most {in_flight} in flight at the faults");
+    println!("overlaps    {} after lost leases", figures.overlaps);
+    println!("faults      {faults}: {:?}", by_kind(&history.faults));
+    let (slowest, event) = figures.slowest;
+    println!("slowest     {} ms from push to first attempt ({})", slowest, Traffic::id(event));
+    match settled_after {
+        Some(after) => println!("settled     {} ms after everything was healed", after.as_millis()),
+        None => println!("settled     never"),
+    }
+}
+
+/// Prints violations, the first few with their history.
+pub(crate) async fn violations(found: &[Violation], history: &History, cluster: &Cluster) {
+    for violation in found.iter().take(TOLD * 10) {
+        println!("VIOLATION {violation}");
+    }
+    for violation in found.iter().filter(|violation| violation.delivery.is_some()).take(TOLD) {
+        let Some((event, place)) = violation.delivery else { continue };
+        println!("\n--- {violation}");
+        let pushed = history.acknowledged.get(event as usize).copied().flatten();
+        println!("acknowledged at {pushed:?}");
+        let mut requests: Vec<_> = history.requests.iter().filter(|request| request.event == event).collect();
+        requests.sort_by_key(|request| request.from);
+        for request in &requests {
+            let to = request.place.destination();
+            println!(
+                "{:>7}–{:<7} attempt {} to {to}: {:?}",
+                request.from, request.to, request.attempt, request.end
+            );
+        }
+        let letters = history.letters.iter().filter(|letter| (letter.event, letter.place) == (event, place));
+        letters.for_each(|letter| println!("{letter:?}"));
+        let times = || requests.iter().map(|request| request.from).chain(pushed);
+        let (from, to) = (times().min().unwrap_or(0), times().max().unwrap_or(Ms::MAX));
+        for fault in history.faults.iter().filter(|fault| fault.touches(from, to, AROUND)) {
+            println!("{fault}");
+        }
+        in_redis(event, cluster).await;
+        in_logs(event, cluster).await;
+    }
+}
+
+/// What Redis holds of an event.
+async fn in_redis(event: u32, cluster: &Cluster) {
+    let redis = cluster.redis.lock().await;
+    let id = Traffic::id(event);
+    for (entry, fields) in redis.entries("webhooks").await {
+        if fields.iter().any(|(field, value)| field == b"id" && value == id.as_bytes()) {
+            println!("in the stream: {entry}");
+        }
+    }
+    for key in redis.keys().await.iter().filter(|key| key.contains(":event:")) {
+        let hash: Vec<(String, String)> = redis.command(&["HGETALL", key]).await;
+        if hash.iter().any(|(field, value)| field == "id" && *value == id) {
+            println!("in {key}: {hash:?}");
+        }
+    }
+}
+
+/// What the workers logged of an event.
+async fn in_logs(event: u32, cluster: &Cluster) {
+    let named = format!("id={}", Traffic::id(event));
+    let mut lines = Vec::new();
+    for post in &cluster.posts {
+        let post = post.lock().await;
+        for worker in post.past.iter().chain([&post.worker]) {
+            let log = worker.log();
+            let of_event = log.lines().filter(|line| line.split_whitespace().any(|word| word == named));
+            lines.extend(of_event.map(|line| format!("{line} [pid {}]", worker.pid())));
+        }
+    }
+    lines.sort();
+    lines.iter().take(LOG_LINES).for_each(|line| println!("{line}"));
+}
