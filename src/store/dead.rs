@@ -181,7 +181,7 @@ impl Redis {
         }
     }
 
-    /// Up to [`PAGE`] dead letters that match `filter`, the oldest first, after `after` and up to `last`; and the
+    /// Up to 200 dead letters that match `filter`, the oldest first, after `after` and up to `last`; and the
     /// id of the last that was looked at, none at the end. To work through all of them.
     ///
     /// # Errors
