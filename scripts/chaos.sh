@@ -40,6 +40,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
+[ "$((10#$minutes))" -gt 0 ] || usage
 export CHAOS_SECONDS=$((10#$minutes * 60))
 
 require_tools

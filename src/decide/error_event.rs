@@ -122,6 +122,27 @@ fn shown_server_url(json: &[u8]) -> Option<Box<RawValue>> {
     }
 }
 
+/// A reply without the secrets that it repeats: some receivers echo what they were sent. Secrets of fewer than four
+/// bytes are left, for they would be found everywhere.
+pub fn without_secrets(reply: &[u8], secrets: &[&[u8]]) -> Vec<u8> {
+    let mut masked = Vec::with_capacity(reply.len());
+    let mut rest = reply;
+    while let Some((first, after_one)) = rest.split_first() {
+        let found = secrets.iter().filter(|secret| secret.len() >= 4 && rest.starts_with(secret));
+        match found.map(|secret| secret.len()).max() {
+            Some(length) => {
+                masked.extend_from_slice(b"***");
+                rest = &rest[length..];
+            }
+            None => {
+                masked.push(*first);
+                rest = after_one;
+            }
+        }
+    }
+    masked
+}
+
 /// The start of a reply as text; none where it is empty. A character cut in half at the end is left out.
 fn text(reply: &[u8]) -> Option<String> {
     let start = &reply[..reply.len().min(MAX_REPLY_BYTES)];
@@ -226,6 +247,13 @@ mod tests {
         assert_eq!(with(r#""https://u:p4ss@evo/?k=1""#), Some("https://evo/".into()));
         assert_eq!(with("null"), Some(Value::Null));
         assert_eq!(with(r#"{"apikey":"s3cret"}"#), None);
+    }
+
+    #[test]
+    fn a_reply_does_not_give_away_the_secrets_it_repeats() {
+        let secrets: [&[u8]; 3] = [b"B6D711", b"B6D711-longer", b"abc"];
+        let masked = without_secrets(b"key B6D711, B6D711-longer abc \xff B6D71", &secrets);
+        assert_eq!(masked, b"key ***, *** abc \xff B6D71");
     }
 
     #[test]

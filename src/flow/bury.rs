@@ -66,6 +66,13 @@ impl Undertaker {
     fn error_body(letter: &DeadLetter, delivery: Option<&Delivery>) -> Vec<u8> {
         let envelope = delivery.map(|delivery| &delivery.event.envelope);
         let event = envelope.map(Envelope::written_name);
+        let api_key = envelope.and_then(Envelope::api_key).unwrap_or_default();
+        let headers =
+            delivery.and_then(|delivery| delivery.target.as_ref().ok()).map(|target| &target.headers);
+        let mut secrets: Vec<&[u8]> =
+            headers.into_iter().flat_map(|headers| headers.values().map(AsRef::as_ref)).collect();
+        secrets.push(api_key.as_bytes());
+        let reply = error_event::without_secrets(&letter.reply, &secrets);
         error_event::error_event(
             &Failure {
                 id: &letter.event_id,
@@ -80,7 +87,7 @@ impl Undertaker {
                 last_attempt_ms: letter.last_attempt_ms,
                 message: &letter.error,
                 status: letter.status,
-                reply: Some(&letter.reply[..]).filter(|reply| !reply.is_empty()),
+                reply: Some(&reply[..]).filter(|reply| !reply.is_empty()),
             },
             unix_ms(),
         )

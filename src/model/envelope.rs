@@ -98,6 +98,13 @@ impl Envelope {
         serde_json::from_slice(&self.payload[self.event.clone()]).unwrap_or_else(|_| self.name.to_string())
     }
 
+    /// The member `apikey`, where it is a string: a secret that receivers may repeat in their answers.
+    pub fn api_key(&self) -> Option<String> {
+        let members = object_members(&self.payload).ok()?;
+        let member = members.iter().rfind(|member| *member.key == *b"apikey")?;
+        serde_json::from_slice(&self.payload[member.value.clone()]).ok()
+    }
+
     /// The instance the event belongs to; an empty one counts as none.
     pub fn instance(&self) -> Option<&Arc<str>> {
         self.instance.as_ref()

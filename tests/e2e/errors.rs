@@ -500,3 +500,28 @@ async fn entries_of_both_streams_with_the_same_id_are_told_of_by_themselves() {
     assert_eq!((told[0].0.as_str(), told[1].0.as_str()), ("\"new\"", "\"replayed\""));
     assert_ne!(told[0].1, told[1].1, "their ids");
 }
+
+#[tokio::test]
+async fn a_receiver_that_repeats_what_it_was_sent_gives_no_secret_away() {
+    let redis = RedisServer::start();
+    let receiver = Receiver::answering(|request| match request.path.as_str() {
+        "/errors" => Answer::status(200),
+        _ => Answer::Reply {
+            status: 400,
+            headers: Vec::new(),
+            body: format!("{} {}", request.header("x-token"), request.text()).into_bytes(),
+        },
+    })
+    .await;
+    let webhook =
+        serde_json::json!({"url": receiver.url("/sales"), "headers": {"X-Token": "header-secret-1"}}).to_string();
+    redis.set_webhook("sales", &webhook).await;
+    let errors = receiver.url("/errors");
+    let settings = [("WEBHOOK_EVENTS_ERRORS", "true"), ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", errors.as_str())];
+    let _worker = Worker::start(&redis, &settings).await;
+    redis.push(r#"{"event":"x","instance":"sales","apikey":"body-secret-2"}"#).await;
+    let received = receiver.wait_for(2).await;
+    let told = received[1].text();
+    assert!(told.contains(r#""message":"*** {"#), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+}
