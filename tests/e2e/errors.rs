@@ -514,7 +514,8 @@ async fn a_receiver_that_repeats_what_it_was_sent_gives_no_secret_away() {
     })
     .await;
     let webhook =
-        serde_json::json!({"url": receiver.url("/sales"), "headers": {"X-Token": "header-secret-1"}}).to_string();
+        serde_json::json!({"url": receiver.url("/sales"), "headers": {"X-Token": "header-secret-1"}})
+            .to_string();
     redis.set_webhook("sales", &webhook).await;
     let errors = receiver.url("/errors");
     let settings = [("WEBHOOK_EVENTS_ERRORS", "true"), ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", errors.as_str())];
