@@ -135,7 +135,7 @@ pub fn instance(webhook: Option<&Webhook>, instance: Option<&str>, name: &EventN
             reason: webhook.disabled_reason.clone(),
         });
     }
-    if !webhook.events.is_empty() && !webhook.events.contains(name) {
+    if !webhook.wants(name) {
         return Err(WhyNot::EventNotListed { instance: instance.to_owned(), event: name.clone() });
     }
     Ok(())

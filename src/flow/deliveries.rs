@@ -218,7 +218,7 @@ impl Make<'_> {
 /// Whether an event was pushed while the webhook, which its receiver's 410 has switched off since, was to have it.
 fn is_owed(webhook: &Webhook, event: &Event) -> bool {
     webhook.disabled_at_ms.is_some_and(|at_ms| event.pushed_ms < at_ms)
-        && (webhook.events.is_empty() || webhook.events.contains(event.envelope.name()))
+        && webhook.wants(event.envelope.name())
 }
 
 fn suspect(step: Step) -> Step {

@@ -52,7 +52,7 @@ impl Hooks {
             instances.iter().copied().filter(|name| !known.hooks.contains_key(*name)).collect()
         };
         let (version, stored) = self.redis.webhooks(&unknown).await?;
-        self.learn(version, &unknown, stored);
+        self.remember(version, hooks(&unknown, stored));
         let mut found = self.find(version, instances);
         let forgotten: Vec<&str> =
             instances.iter().copied().filter(|name| !found.contains_key(*name)).collect();
@@ -63,10 +63,6 @@ impl Hooks {
             self.remember(version, read);
         }
         Ok(found)
-    }
-
-    fn learn(&self, version: u64, names: &[&str], stored: Vec<Option<Vec<u8>>>) {
-        self.remember(version, hooks(names, stored));
     }
 
     fn remember(&self, version: u64, read: Vec<(String, Arc<Hook>)>) {

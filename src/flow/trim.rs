@@ -22,11 +22,8 @@ pub struct Trimmer {
 }
 
 impl Trimmer {
-    /// Trims until `stop`; returns at once where nothing was set.
+    /// Trims until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        if self.max_age.is_none() && self.max_len.is_none() {
-            return;
-        }
         let mut outage = Outage::new("trim");
         while !stop.is_cancelled() {
             match self.redis.trim_dead(self.max_age, self.max_len).await {

@@ -29,6 +29,13 @@ pub struct Webhook {
     pub secrets: Vec<Secret>,
 }
 
+impl Webhook {
+    /// Whether the event is among those it asks for, whether or not it is enabled.
+    pub fn wants(&self, name: &EventName) -> bool {
+        self.events.is_empty() || self.events.contains(name)
+    }
+}
+
 /// A signing key (Standard Webhooks, symmetric): the bytes behind a `whsec_` secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signer(Vec<u8>);
