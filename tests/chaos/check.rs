@@ -3,28 +3,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
+use super::excuse::{Excuses, Success};
 use super::history::{Fault, FaultKind, History, Letter, Ms, Request, ms};
 use super::traffic::{MAX_ATTEMPTS, Place, TIMEOUT, Traffic};
 
-/// How long a settlement may take, and how long the effects of a fault may last beyond it.
+/// How long the effects of a fault on attempts may last beyond it.
 const AFTERMATH: Ms = 2000;
 /// How late a receiver may notice that its client is gone. The wait before another attempt is longer.
 const NOTICE: Ms = 100;
-/// How long a worker, or its way to Redis, has to be away at least for the others to take it for dead: they wait 3 s,
-/// of which up to 1 s may have passed before, and up to 1 s passes until it tries again.
-const LEASE_AT_RISK: Ms = 1000;
-/// A worker begins nothing later than this after its last heartbeat (2.75 s, and the way of the request).
-const LAST_BEGINNING: Ms = 3000;
-/// The others do not take over sooner than this after the last heartbeat they can have missed (2 s, and a margin).
-const FIRST_TAKEOVER: Ms = 1500;
 /// More deaths of its holders than this make an entry poison.
 const INNOCENT_TAKEOVERS: usize = 4;
 
 /// What must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    /// Acknowledged, and neither delivered nor dead.
+    /// In the stream, and neither delivered nor dead.
     Lost,
+    /// The stream got other events than those that were acknowledged or arrived.
+    Miscounted { in_stream: u64, known: u64 },
     /// A dead letter whose reason did not happen.
     FalseReason(String),
     /// More than one dead letter.
@@ -37,8 +33,8 @@ pub(crate) enum Wrong {
     Overlap,
     /// It arrived twice, with nothing broken.
     Duplicate,
-    /// More duplicates than were in flight at the faults.
-    TooManyDuplicates { found: u64, in_flight: u64 },
+    /// More of them than were in flight at the faults that explain it.
+    TooManyDuplicates,
     /// Something left over, or that nobody can have caused.
     Strange(String),
 }
@@ -72,8 +68,8 @@ pub(crate) struct Figures {
     pub(crate) delivered: usize,
     pub(crate) attempts: usize,
     pub(crate) duplicates: u64,
-    /// What was in flight at the faults: as many duplicates are allowed.
-    pub(crate) in_flight: u64,
+    /// Deliveries that a fault could have repeated, as far as can be told from their times.
+    pub(crate) repeatable: u64,
     pub(crate) overlaps: u64,
     /// Attempts with a lower number than one before them.
     pub(crate) ran_back: u64,
@@ -86,17 +82,23 @@ pub(crate) struct Figures {
 
 /// Everything that is wrong with a history, and its figures.
 pub(crate) fn check(history: &History) -> (Vec<Violation>, Figures) {
-    let mut checker = Checker { history, wrong: Vec::new(), figures: Figures::default() };
+    let mut checker = Checker {
+        history,
+        excuses: Excuses(&history.faults),
+        explained: vec![0; history.faults.len()],
+        wrong: Vec::new(),
+        figures: Figures::default(),
+    };
     let requests = by_delivery(&history.requests);
     let letters = by_letter(&history.letters);
-    checker.figures.pushed = history.acknowledged.len();
+    checker.figures.pushed = history.pushes.len();
     checker.figures.attempts = history.requests.len();
     checker.completeness(&requests, &letters);
     checker.letters(&requests, &letters);
     for (delivery, requests) in &requests {
         checker.delivery(*delivery, requests);
     }
-    checker.duplicates_in_all();
+    checker.stream();
     let strange = history.strange.iter().map(|what| Wrong::Strange(what.clone()));
     checker.wrong.extend(strange.map(|wrong| Violation { wrong, delivery: None }));
     (checker.wrong, checker.figures)
@@ -124,6 +126,9 @@ fn by_letter(letters: &[Letter]) -> HashMap<Delivery, Vec<&Letter>> {
 
 struct Checker<'a> {
     history: &'a History,
+    excuses: Excuses<'a>,
+    /// How many duplicates each fault explains.
+    explained: Vec<u64>,
     wrong: Vec<Violation>,
     figures: Figures,
 }
@@ -133,33 +138,49 @@ impl Checker<'_> {
         self.wrong.push(Violation { wrong, delivery: Some(delivery) });
     }
 
-    /// What was acknowledged was delivered, or is dead.
+    /// What is in the stream was delivered, or is dead: what was acknowledged, and what arrived anywhere.
     fn completeness(
         &mut self,
         requests: &HashMap<Delivery, Vec<Request>>,
         letters: &HashMap<Delivery, Vec<&Letter>>,
     ) {
         let history = self.history;
-        for (event, acknowledged) in (0..).zip(&history.acknowledged) {
-            let mut first: Option<Ms> = None;
-            for place in history.traffic.places(event) {
-                let seen = requests.get(&(event, place));
+        for (event, push) in (0..).zip(&history.pushes) {
+            let places = || history.traffic.places(event).map(|place| (event, place));
+            let first = places().filter_map(|delivery| Some(requests.get(&delivery)?[0].from)).min();
+            let there = push.acknowledged.is_some()
+                || first.is_some()
+                || places().any(|delivery| letters.contains_key(&delivery));
+            if !there {
+                continue;
+            }
+            for delivery in places() {
+                let seen = requests.get(&delivery);
                 let delivered = seen.is_some_and(|requests| requests.iter().any(Request::succeeded));
-                first = first.into_iter().chain(seen.map(|requests| requests[0].from)).min();
-                self.figures.deliveries += usize::from(acknowledged.is_some());
+                self.figures.deliveries += 1;
                 self.figures.delivered += usize::from(delivered);
-                if acknowledged.is_some() && !delivered && !letters.contains_key(&(event, place)) {
-                    self.blame((event, place), Wrong::Lost);
+                if !delivered && !letters.contains_key(&delivery) {
+                    self.blame(delivery, Wrong::Lost);
                 }
             }
-            match (acknowledged, first) {
-                (Some(at), Some(first)) => {
-                    self.figures.slowest = self.figures.slowest.max((first.saturating_sub(*at), event));
+            match push.acknowledged {
+                Some(at) => {
+                    self.figures.acknowledged += 1;
+                    let late = first.map_or(0, |first| first.saturating_sub(at));
+                    self.figures.slowest = self.figures.slowest.max((late, event));
                 }
-                (None, Some(_)) => self.figures.unsure_and_there += 1,
-                (_, None) => {}
+                None => self.figures.unsure_and_there += 1,
             }
-            self.figures.acknowledged += usize::from(acknowledged.is_some());
+        }
+    }
+
+    /// An event of which nobody knows whether it was pushed, and that is in the stream, has to arrive, too: as many
+    /// are there as were acknowledged, and as arrived of the others.
+    fn stream(&mut self) {
+        let known = (self.figures.acknowledged + self.figures.unsure_and_there) as u64;
+        if let Some(in_stream) = self.history.in_stream.filter(|in_stream| *in_stream != known) {
+            let wrong = Wrong::Miscounted { in_stream, known };
+            self.wrong.push(Violation { wrong, delivery: None });
         }
     }
 
@@ -198,9 +219,17 @@ impl Checker<'_> {
                 seen.then_some(()).ok_or_else(|| "rejected, and no receiver answered 404".to_owned())
             }
             "poison" => {
-                let faults = self.history.faults.iter().filter(|fault| fault.kind.ends_leases()).count();
+                let sent = self.history.pushes.get(letter.event as usize).map_or(0, |push| push.sent);
+                let killed = |fault: &&Fault| {
+                    // One that is over may have cost a lease of which the others learn only now.
+                    let since = fault.to.saturating_add(AFTERMATH);
+                    fault.kind.ends_leases() && fault.from <= letter.died && since >= sent
+                };
+                let faults = self.history.faults.iter().filter(killed).count();
                 let possible = faults > INNOCENT_TAKEOVERS;
-                possible.then_some(()).ok_or_else(|| format!("poison, after {faults} faults that end leases"))
+                possible
+                    .then_some(())
+                    .ok_or_else(|| format!("poison, with {faults} faults since its push that end leases"))
             }
             other => Err(format!("nothing can have caused the reason {other}")),
         }
@@ -214,7 +243,7 @@ impl Checker<'_> {
         let failed: HashSet<u16> =
             requests.iter().filter(|request| !request.succeeded()).map(|request| request.attempt).collect();
         let missing = MAX_ATTEMPTS as usize - failed.len().min(MAX_ATTEMPTS as usize);
-        let pushed = self.history.acknowledged.get(letter.event as usize).copied().flatten();
+        let pushed = self.history.pushes.get(letter.event as usize).map(|push| push.sent);
         let from = requests.iter().map(|request| request.from).chain(pushed).min().unwrap_or(0);
         let to = requests.iter().map(|request| request.from).max().unwrap_or(Ms::MAX);
         let hidden = |fault: &Fault| fault.kind.hides_answers() && fault.touches(from, to, AFTERMATH);
@@ -228,7 +257,8 @@ impl Checker<'_> {
     fn delivery(&mut self, delivery: Delivery, requests: &[Request]) {
         let (event, place) = delivery;
         let history = self.history;
-        let known = (event as usize) < history.acknowledged.len();
+        let known = (event as usize) < history.pushes.len();
+        let places = if known { history.traffic.places(event).count() } else { 0 };
         if !known || !history.traffic.places(event).any(|wanted| wanted == place) {
             self.blame(delivery, Wrong::Misdelivered);
         }
@@ -238,54 +268,35 @@ impl Checker<'_> {
             self.figures.ran_back += u64::from(before.iter().any(|before| before.attempt > request.attempt));
             for before in before.iter().filter(|before| ended(before) > request.from.saturating_add(NOTICE)) {
                 self.figures.overlaps += 1;
-                if !self.lease_lost(before.from, request.from) {
+                if !self.excuses.lease_lost(before.from, request.from) {
                     self.blame(delivery, Wrong::Overlap);
                 }
             }
             if !request.succeeded() {
                 continue;
             }
-            if let Some(first) = success {
-                self.figures.duplicates += 1;
-                let explains =
-                    |fault: &Fault| fault.kind.repeats() && fault.touches(first.from, first.to, AFTERMATH);
-                if !history.faults.iter().any(explains) {
-                    self.blame(delivery, Wrong::Duplicate);
+            match success {
+                Some(first) => self.duplicate(delivery, Success::of(&first, places), request),
+                None => {
+                    let repeatable = self.excuses.of(Success::of(request, places)).next().is_some();
+                    self.figures.repeatable += u64::from(repeatable);
                 }
             }
             success = Some(*request);
         }
     }
 
-    /// Whether a worker that began an attempt at `before` can have lost its lease until another began at `after`.
-    fn lease_lost(&self, before: Ms, after: Ms) -> bool {
-        self.history.faults.iter().filter(|fault| fault.may_cost_a_lease()).any(|fault| {
-            before <= fault.from + LAST_BEGINNING
-                && after >= fault.from + FIRST_TAKEOVER
-                && self.outage_end(fault) - fault.from >= LEASE_AT_RISK
-        })
-    }
-
-    /// When all was whole again: the moment between two outages may not suffice for a heartbeat.
-    fn outage_end(&self, first: &Fault) -> Ms {
-        let mut end = first.to;
-        // In the order of their beginning, as they were recorded.
-        for fault in self.history.faults.iter().filter(|fault| fault.may_cost_a_lease()) {
-            if fault.from >= first.from && fault.from <= end + LEASE_AT_RISK {
-                end = end.max(fault.to);
-            }
-        }
-        end
-    }
-
-    /// No more duplicates than deliveries were in flight: each entry has two destinations at most.
-    fn duplicates_in_all(&mut self) {
-        let repeating = self.history.faults.iter().filter(|fault| fault.kind.repeats());
-        self.figures.in_flight = repeating.map(|fault| 2 * fault.in_flight).sum();
-        let (found, in_flight) = (self.figures.duplicates, self.figures.in_flight);
-        if found > in_flight {
-            let wrong = Wrong::TooManyDuplicates { found, in_flight };
-            self.wrong.push(Violation { wrong, delivery: None });
+    /// A fault explains a duplicate, and no more of them than were in flight at it: each entry has two destinations
+    /// at most. Where several faults explain it, it counts for the one that explains the least of its share.
+    fn duplicate(&mut self, delivery: Delivery, first: Success, second: &Request) {
+        self.figures.duplicates += 1;
+        let left =
+            |fault: usize| (2 * self.history.faults[fault].in_flight).saturating_sub(self.explained[fault]);
+        let explains = self.excuses.of(first).chain(self.excuses.resumed(second));
+        match explains.map(|fault| (left(fault), fault)).max() {
+            None => self.blame(delivery, Wrong::Duplicate),
+            Some((0, _)) => self.blame(delivery, Wrong::TooManyDuplicates),
+            Some((_, fault)) => self.explained[fault] += 1,
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     pub(crate) posts: Vec<Mutex<Post>>,
     /// From each worker to Redis.
     pub(crate) to_redis: Vec<Mutex<Proxy>>,
+    /// From the producer to Redis.
+    pub(crate) of_producer: Mutex<Proxy>,
     /// From the workers to the receivers.
     pub(crate) to_receivers: Mutex<Proxy>,
     pub(crate) receivers: Receivers,
@@ -58,17 +60,24 @@ impl Cluster {
             posts.push(Mutex::new(Post { worker: spawn(proxy.port(), &settings), past: Vec::new() }));
             to_redis.push(Mutex::new(proxy));
         }
+        let of_producer = Mutex::new(Proxy::start(redis.port()).await);
         Self {
             clock,
             url: redis.url(),
             redis: Mutex::new(redis),
             posts,
             to_redis,
+            of_producer,
             to_receivers: Mutex::new(to_receivers),
             receivers,
             settings,
             redis_ports,
         }
+    }
+
+    /// Where the producer finds Redis.
+    pub(crate) async fn producers_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.of_producer.lock().await.port())
     }
 
     /// Puts a new worker in a place whose worker has ended.
@@ -113,6 +122,13 @@ impl Cluster {
             words.iter().for_each(|word| _ = command.arg(word));
             let _: redis::RedisResult<Value> = command.query_async(&mut connection).await;
         }
+    }
+
+    /// How many events were ever put in the stream; Redis tells since version 7.
+    pub(crate) async fn in_stream(&self) -> Option<u64> {
+        let redis = self.redis.lock().await;
+        let mut facts: HashMap<String, Value> = redis.command(&["XINFO", "STREAM", "webhooks"]).await;
+        redis::from_redis_value(facts.remove("entries-added")?).ok()
     }
 
     /// What keeps things from being settled: entries, entries in flight, deliveries that wait.

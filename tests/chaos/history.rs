@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::traffic::{Place, Traffic};
 
@@ -11,15 +11,24 @@ pub(crate) type Ms = u32;
 
 /// The clock all records are made with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
+pub(crate) struct Clock {
+    start: Instant,
+    start_unix: Duration,
+}
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Instant::now())
+        let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+        Self { start: Instant::now(), start_unix }
     }
 
     pub(crate) fn now(self) -> Ms {
-        ms(self.0.elapsed())
+        ms(self.start.elapsed())
+    }
+
+    /// A time that Redis tells.
+    pub(crate) fn of_unix_ms(self, unix_ms: u64) -> Ms {
+        ms(Duration::from_millis(unix_ms).saturating_sub(self.start_unix))
     }
 }
 
@@ -73,10 +82,14 @@ pub(crate) enum FaultKind {
     CutReceivers,
     StallReceivers,
     DelayReceivers,
+    CutProducer,
+    StallProducer,
+    /// Redis hears the producer, and the producer hears nothing.
+    MuteProducer,
 }
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::KillWorker,
         Self::KillAllWorkers,
         Self::PauseWorker,
@@ -91,16 +104,14 @@ impl FaultKind {
         Self::CutReceivers,
         Self::StallReceivers,
         Self::DelayReceivers,
+        Self::CutProducer,
+        Self::StallProducer,
+        Self::MuteProducer,
     ];
 
     /// Whether a worker can take an attempt for failed that its receiver never saw, or took for a success.
     pub(crate) fn hides_answers(self) -> bool {
         matches!(self, Self::CutReceivers | Self::StallReceivers | Self::DelayReceivers | Self::PauseWorker)
-    }
-
-    /// Whether what was done can be done again because of it.
-    pub(crate) fn repeats(self) -> bool {
-        !matches!(self, Self::FlushScripts | Self::DelayReceivers | Self::DelayRedis)
     }
 
     /// Whether workers can be found dead because of it.
@@ -124,13 +135,22 @@ impl FaultKind {
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) target: String,
+    /// The place of the worker that it concerns, where it is one.
+    pub(crate) worker: Option<usize>,
     pub(crate) from: Ms,
     pub(crate) to: Ms,
+    /// When the worker that it ends had ended, if that took time.
+    pub(crate) ended: Option<Ms>,
     /// How many entries were in flight at those it concerns when it began.
     pub(crate) in_flight: u64,
 }
 
 impl Fault {
+    /// When those it ends had ended; otherwise its beginning.
+    pub(crate) fn over(&self) -> Ms {
+        self.ended.unwrap_or(self.from)
+    }
+
     /// Whether a worker that still attempts something can have lost its lease by it. A killed one attempts nothing.
     pub(crate) fn may_cost_a_lease(&self) -> bool {
         use FaultKind::{CutRedis, KillRedis, PauseRedis, PauseWorker, StallRedis};
@@ -160,14 +180,25 @@ pub(crate) struct Letter {
     pub(crate) reason: String,
     pub(crate) attempts: u32,
     pub(crate) status: Option<u16>,
+    pub(crate) died: Ms,
+}
+
+/// What the producer knows of an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Push {
+    pub(crate) sent: Ms,
+    /// None where nobody told it whether the event is in the stream.
+    pub(crate) acknowledged: Option<Ms>,
 }
 
 /// Everything that is known at the end.
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) traffic: Traffic,
-    /// For each event when its push was acknowledged; none where nobody knows whether it was pushed.
-    pub(crate) acknowledged: Vec<Option<Ms>>,
+    /// Of each event.
+    pub(crate) pushes: Vec<Push>,
+    /// How many events Redis put in the stream, where it can tell.
+    pub(crate) in_stream: Option<u64>,
     pub(crate) requests: Vec<Request>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) letters: Vec<Letter>,

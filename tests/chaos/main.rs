@@ -12,6 +12,8 @@ mod check;
 mod check_tests;
 mod cluster;
 mod dice;
+mod excuse;
+mod excuse_tests;
 mod history;
 mod nemesis;
 mod producer;

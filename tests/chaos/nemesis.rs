@@ -50,6 +50,8 @@ impl Deck {
             FaultKind::KillClients | FaultKind::FlushScripts => Duration::ZERO,
             FaultKind::CutReceivers | FaultKind::StallReceivers => dice.ms(0..=2500),
             FaultKind::DelayRedis | FaultKind::DelayReceivers => dice.ms(1000..=3000),
+            FaultKind::CutProducer => dice.ms(0..=1000),
+            FaultKind::StallProducer | FaultKind::MuteProducer => dice.ms(100..=2500),
         };
         Strike {
             kind,
@@ -79,13 +81,16 @@ pub(crate) async fn rage(cluster: &Cluster, seed: u64, until: Instant) -> Vec<Fa
         let left = until.saturating_duration_since(Instant::now());
         sleep(rest.min(left)).await;
     }
+    // Of two at a time either may have had to wait for what it breaks.
+    faults.sort_by_key(|fault| fault.from);
     faults
 }
 
 async fn strike(cluster: &Cluster, strike: Strike) -> Fault {
     use FaultKind::{
-        CutReceivers, CutRedis, DelayReceivers, DelayRedis, FlushScripts, KillAllWorkers, KillClients,
-        KillRedis, KillWorker, PauseRedis, PauseWorker, StallReceivers, StallRedis, TermWorker,
+        CutProducer, CutReceivers, CutRedis, DelayReceivers, DelayRedis, FlushScripts, KillAllWorkers,
+        KillClients, KillRedis, KillWorker, MuteProducer, PauseRedis, PauseWorker, StallProducer,
+        StallReceivers, StallRedis, TermWorker,
     };
     match strike.kind {
         KillWorker | PauseWorker | TermWorker => on_worker(cluster, strike).await,
@@ -99,6 +104,10 @@ async fn strike(cluster: &Cluster, strike: Strike) -> Fault {
             let way = cluster.to_receivers.lock().await;
             on_way(cluster, strike, &way, "of all workers".to_owned()).await
         }
+        CutProducer | StallProducer | MuteProducer => {
+            let way = cluster.of_producer.lock().await;
+            on_producer(cluster, strike, &way).await
+        }
     }
 }
 
@@ -107,6 +116,7 @@ async fn on_worker(cluster: &Cluster, strike: Strike) -> Fault {
     let pid = post.worker.pid();
     let in_flight = cluster.in_flight(Some(pid)).await;
     let from = cluster.clock.now();
+    let mut ended = None;
     match strike.kind {
         FaultKind::PauseWorker => {
             post.worker.signal("STOP");
@@ -116,17 +126,20 @@ async fn on_worker(cluster: &Cluster, strike: Strike) -> Fault {
         FaultKind::TermWorker => {
             post.worker.signal("TERM");
             post.worker.ended().await;
+            ended = Some(cluster.clock.now());
             sleep(strike.length).await;
             cluster.replace(strike.worker, &mut post);
         }
         _ => {
             post.worker.kill();
+            ended = Some(cluster.clock.now());
             sleep(strike.length).await;
             cluster.replace(strike.worker, &mut post);
         }
     }
     let target = format!("worker {} (pid {pid})", strike.worker);
-    Fault { kind: strike.kind, target, from, to: cluster.clock.now(), in_flight }
+    let worker = Some(strike.worker);
+    Fault { kind: strike.kind, target, worker, from, to: cluster.clock.now(), ended, in_flight }
 }
 
 async fn on_all_workers(cluster: &Cluster, strike: Strike) -> Fault {
@@ -137,11 +150,13 @@ async fn on_all_workers(cluster: &Cluster, strike: Strike) -> Fault {
     }
     let from = cluster.clock.now();
     posts.iter_mut().for_each(|post| post.worker.kill());
+    let ended = Some(cluster.clock.now());
     sleep(strike.length).await;
     for (place, post) in posts.iter_mut().enumerate() {
         cluster.replace(place, post);
     }
-    Fault { kind: strike.kind, target: "all".to_owned(), from, to: cluster.clock.now(), in_flight }
+    let (kind, target, to) = (strike.kind, "all".to_owned(), cluster.clock.now());
+    Fault { kind, target, worker: None, from, to, ended, in_flight }
 }
 
 async fn on_redis(cluster: &Cluster, strike: Strike) -> Fault {
@@ -164,17 +179,18 @@ async fn on_redis(cluster: &Cluster, strike: Strike) -> Fault {
         }
         _ => cluster.try_command(&["SCRIPT", "FLUSH"]).await,
     }
-    Fault { kind: strike.kind, target: "redis".to_owned(), from, to: cluster.clock.now(), in_flight }
+    let (kind, target, to) = (strike.kind, "redis".to_owned(), cluster.clock.now());
+    Fault { kind, target, worker: None, from, to, ended: None, in_flight }
 }
 
 async fn on_way(cluster: &Cluster, strike: Strike, way: &Proxy, target: String) -> Fault {
     // The way to Redis is one worker's; of one that is being replaced nobody can tell, so it counts for all.
-    let concerned = match strike.kind {
-        FaultKind::CutRedis | FaultKind::StallRedis | FaultKind::DelayRedis => {
-            cluster.posts[strike.worker].try_lock().ok().map(|post| post.worker.pid())
-        }
+    let worker = match strike.kind {
+        FaultKind::CutRedis | FaultKind::StallRedis | FaultKind::DelayRedis => Some(strike.worker),
         _ => None,
     };
+    let post = worker.and_then(|worker| cluster.posts[worker].try_lock().ok());
+    let concerned = post.map(|post| post.worker.pid());
     let in_flight = cluster.in_flight(concerned).await;
     let from = cluster.clock.now();
     way.set(match strike.kind {
@@ -190,5 +206,24 @@ async fn on_way(cluster: &Cluster, strike: Strike, way: &Proxy, target: String) 
         FaultKind::StallRedis if strike.harsh => way.reset(),
         _ => way.set(Link::Open),
     }
-    Fault { kind: strike.kind, target, from, to: cluster.clock.now(), in_flight }
+    Fault { kind: strike.kind, target, worker, from, to: cluster.clock.now(), ended: None, in_flight }
+}
+
+/// What breaks between the producer and Redis is no worker's business.
+async fn on_producer(cluster: &Cluster, strike: Strike, way: &Proxy) -> Fault {
+    let from = cluster.clock.now();
+    way.set(match strike.kind {
+        FaultKind::CutProducer => Link::Cut,
+        FaultKind::StallProducer => Link::Stalled,
+        _ => Link::Mute,
+    });
+    sleep(strike.length).await;
+    // What was held back comes late, or never.
+    if strike.harsh {
+        way.reset()
+    } else {
+        way.set(Link::Open)
+    }
+    let (kind, target, to) = (strike.kind, "the producer".to_owned(), cluster.clock.now());
+    Fault { kind, target, worker: None, from, to, ended: None, in_flight: 0 }
 }

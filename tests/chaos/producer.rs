@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::history::{Clock, Ms};
+use super::history::{Clock, Push};
 use super::traffic::Traffic;
 
 const TICK: Duration = Duration::from_millis(50);
@@ -23,31 +23,31 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// For each event when its push was acknowledged. One that was not may be in the stream or not; it is not pushed
-    /// again.
-    pub(crate) async fn push_until(self, end: Instant) -> Vec<Option<Ms>> {
+    /// An event whose push was not acknowledged may be in the stream or not; it is not pushed again.
+    pub(crate) async fn push_until(self, end: Instant) -> Vec<Push> {
         let each_tick = (self.rate * TICK.as_millis() as u64 / 1000).max(1) as u32;
-        let mut acknowledged: Vec<Option<Ms>> = Vec::new();
+        let mut pushes: Vec<Push> = Vec::new();
         let mut connection = None;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while Instant::now() < end {
             ticks.tick().await;
             let Some(mut open) = self.connected(connection.take()).await else { continue };
-            let first = acknowledged.len() as u32;
+            let first = pushes.len() as u32;
             let mut pipeline = redis::pipe();
             for event in first..first + each_tick {
                 let (id, payload) = (Traffic::id(event), self.traffic.payload(event));
                 pipeline.cmd("XADD").arg("webhooks").arg("*").arg("payload").arg(payload).arg("id").arg(id);
             }
+            let sent = self.clock.now();
             let pushed: redis::RedisResult<Vec<String>> = pipeline.query_async(&mut open).await;
-            let at = pushed.as_ref().ok().map(|_| self.clock.now());
-            acknowledged.resize(acknowledged.len() + each_tick as usize, at);
+            let acknowledged = pushed.as_ref().ok().map(|_| self.clock.now());
+            pushes.resize(pushes.len() + each_tick as usize, Push { sent, acknowledged });
             if pushed.is_ok() {
                 connection = Some(open);
             }
         }
-        acknowledged
+        pushes
     }
 
     async fn connected(&self, open: Option<MultiplexedConnection>) -> Option<MultiplexedConnection> {

@@ -16,6 +16,8 @@ pub(crate) enum Link {
     Slow(Duration),
     /// Nothing arrives, and nobody is told; connections are accepted.
     Stalled,
+    /// Nothing comes back; what is sent arrives.
+    Mute,
     /// All connections are closed, and new ones at once.
     Cut,
 }
@@ -78,8 +80,21 @@ impl Drop for Proxy {
     }
 }
 
+/// Which way something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
+}
+
+impl State {
+    fn holds(self, way: Way) -> bool {
+        self.link == Link::Stalled || (self.link == Link::Mute && way == Way::Back)
+    }
+}
+
 async fn carry(client: TcpStream, to: SocketAddr, mut state: watch::Receiver<State>, age: u64) {
-    if passable(&mut state, age).await.is_err() {
+    if passable(&mut state, age, Way::There).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(to).await else { return };
@@ -90,8 +105,8 @@ async fn carry(client: TcpStream, to: SocketAddr, mut state: watch::Receiver<Sta
     let (from_server, to_server) = server.into_split();
     // Both close when either ends.
     tokio::select! {
-        () = pump(from_client, to_server, state.clone(), age) => {}
-        () = pump(from_server, to_client, state, age) => {}
+        () = pump(from_client, to_server, state.clone(), (age, Way::There)) => {}
+        () = pump(from_server, to_client, state, (age, Way::Back)) => {}
     }
 }
 
@@ -99,10 +114,10 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut state: watch::Receiver<State>,
-    age: u64,
+    (age, way): (u64, Way),
 ) {
     let mut buffer = vec![0; 32 * 1024];
-    while passable(&mut state, age).await.is_ok() {
+    while passable(&mut state, age, way).await.is_ok() {
         let read = tokio::select! {
             read = from.read(&mut buffer) => read.unwrap_or(0),
             changed = state.changed() => match changed {
@@ -117,7 +132,7 @@ async fn pump(
         if let Link::Slow(by) = link {
             tokio::time::sleep(by).await;
         }
-        if passable(&mut state, age).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+        if passable(&mut state, age, way).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
@@ -127,8 +142,7 @@ async fn pump(
 struct IsCut;
 
 /// Waits while nothing comes through.
-async fn passable(state: &mut watch::Receiver<State>, age: u64) -> Result<(), IsCut> {
-    let now =
-        state.wait_for(|state| state.age != age || state.link != Link::Stalled).await.map_err(|_| IsCut)?;
+async fn passable(state: &mut watch::Receiver<State>, age: u64, way: Way) -> Result<(), IsCut> {
+    let now = state.wait_for(|state| state.age != age || !state.holds(way)).await.map_err(|_| IsCut)?;
     if now.age == age { Ok(()) } else { Err(IsCut) }
 }

@@ -16,15 +16,17 @@ const LOG_LINES: usize = 40;
 
 /// Prints the figures.
 pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Option<Duration>) {
-    let Figures { pushed, acknowledged, deliveries, delivered, attempts, duplicates, in_flight, .. } =
-        figures;
+    let Figures { pushed, acknowledged, deliveries, delivered, attempts, duplicates, .. } = figures;
     let faults = history.faults.len();
     println!("events      {pushed} pushed, {acknowledged} acknowledged");
     println!("            {} of the others were in the stream all the same", figures.unsure_and_there);
-    println!("deliveries  {deliveries} of acknowledged events; {delivered} delivered in all");
+    println!("deliveries  {deliveries} of these events; {delivered} arrived");
     println!("attempts    {attempts} seen by receivers; {} ran back in number", figures.ran_back);
     println!("dead        {:?}; {} of them had arrived", figures.dead, figures.dead_and_delivered);
-    println!("duplicates  {duplicates}, of at most {in_flight} in flight at the faults");
+    println!(
+        "duplicates  {duplicates}, of {} deliveries that a fault could have repeated",
+        figures.repeatable
+    );
     println!("overlaps    {} after lost leases", figures.overlaps);
     println!("faults      {faults}: {:?}", by_kind(&history.faults));
     let (slowest, event) = figures.slowest;
@@ -43,8 +45,8 @@ pub(crate) async fn violations(found: &[Violation], history: &History, cluster: 
     for violation in found.iter().filter(|violation| violation.delivery.is_some()).take(TOLD) {
         let Some((event, place)) = violation.delivery else { continue };
         println!("\n--- {violation}");
-        let pushed = history.acknowledged.get(event as usize).copied().flatten();
-        println!("acknowledged at {pushed:?}");
+        let push = history.pushes.get(event as usize);
+        println!("{push:?}");
         let mut requests: Vec<_> = history.requests.iter().filter(|request| request.event == event).collect();
         requests.sort_by_key(|request| request.from);
         for request in &requests {
@@ -56,7 +58,7 @@ pub(crate) async fn violations(found: &[Violation], history: &History, cluster: 
         }
         let letters = history.letters.iter().filter(|letter| (letter.event, letter.place) == (event, place));
         letters.for_each(|letter| println!("{letter:?}"));
-        let times = || requests.iter().map(|request| request.from).chain(pushed);
+        let times = || requests.iter().map(|request| request.from).chain(push.map(|push| push.sent));
         let (from, to) = (times().min().unwrap_or(0), times().max().unwrap_or(Ms::MAX));
         for fault in history.faults.iter().filter(|fault| fault.touches(from, to, AROUND)) {
             println!("{fault}");

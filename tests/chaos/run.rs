@@ -16,6 +16,8 @@ use super::traffic::{Place, Traffic};
 
 /// How long a run may take to settle once everything is whole.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long everything has to be settled: what the producer sent last may still be on its way.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// The settings of a run.
 #[derive(Clone, Debug)]
@@ -61,14 +63,14 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     let cluster = Cluster::start(run).await;
     let traffic = Traffic { seed: run.seed };
     let end = Instant::now() + run.length;
-    let producer = Producer { url: cluster.url.clone(), traffic, clock: cluster.clock, rate: run.rate };
+    let url = cluster.producers_url().await;
+    let producer = Producer { url, traffic, clock: cluster.clock, rate: run.rate };
     let pushing = tokio::spawn(producer.push_until(end));
     let faults = rage(&cluster, run.seed, end).await;
-    let acknowledged = pushing.await.expect("the producer does not panic");
+    let pushes = pushing.await.expect("the producer does not panic");
+    cluster.of_producer.lock().await.reset();
 
-    let healed = Instant::now();
-    let unsettled = until_settled(&cluster).await;
-    let settled_after = unsettled.is_empty().then(|| healed.elapsed());
+    let settled = until_settled(&cluster).await;
     for post in &cluster.posts {
         let mut post = post.lock().await;
         post.worker.signal("TERM");
@@ -77,12 +79,17 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     let received = cluster.receivers.take();
     let mut history = History {
         traffic,
-        acknowledged,
+        pushes,
+        in_stream: cluster.in_stream().await,
         requests: received.requests,
         faults,
         letters: Vec::new(),
         told: received.told,
         strange: received.strange,
+    };
+    let (settled_after, unsettled) = match settled {
+        Ok(after) => (Some(after), Vec::new()),
+        Err(unsettled) => (None, unsettled),
     };
     history.strange.extend(unsettled.into_iter().map(|what| format!("not settled in {PATIENCE:?}: {what}")));
     look_into_redis(&cluster, &mut history).await;
@@ -92,13 +99,18 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     found
 }
 
-/// Waits until everything is settled; what is not, after a long time.
-async fn until_settled(cluster: &Cluster) -> Vec<String> {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until everything is settled: how long that took, or what is not after a long time.
+async fn until_settled(cluster: &Cluster) -> Result<Duration, Vec<String>> {
+    let begun = Instant::now();
+    let mut settled: Option<Instant> = None;
     loop {
         let left = cluster.unsettled().await;
-        if left.is_empty() || Instant::now() > deadline {
-            return left;
+        match settled {
+            Some(at) if left.is_empty() && at.elapsed() >= QUIET => return Ok(at - begun),
+            Some(_) if left.is_empty() => {}
+            _ if left.is_empty() => settled = Some(Instant::now()),
+            _ if begun.elapsed() > PATIENCE => return Err(left),
+            _ => settled = None,
         }
         sleep(Duration::from_millis(50)).await;
     }
@@ -132,6 +144,7 @@ async fn look_into_redis(cluster: &Cluster, history: &mut History) {
                 reason: letter.text("reason").to_owned(),
                 attempts: u32::try_from(letter.number("attempts")).unwrap_or(u32::MAX),
                 status: letter.text("status").parse().ok(),
+                died: cluster.clock.of_unix_ms(letter.key.ms()),
             }),
             _ => history.strange.push(format!("a dead letter of nothing that was pushed: {letter:?}")),
         }

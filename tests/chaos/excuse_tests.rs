@@ -1,0 +1,142 @@
+//! What faults excuse, and above all what they do not.
+
+use super::excuse::{CATCHING_UP, Excuses, HALF_DONE, ON_ITS_WAY, RECOVERY, SETTLEMENT, Success};
+use super::history::{End, Fault, FaultKind, Ms, Request};
+use super::traffic::{Place, TIMEOUT};
+
+const TIMEOUT_MS: Ms = TIMEOUT.as_millis() as Ms;
+
+fn fault(kind: FaultKind, from: Ms, to: Ms) -> Fault {
+    Fault { kind, target: "it".to_owned(), worker: None, from, to, ended: None, in_flight: 10 }
+}
+
+fn at(worker: usize, fault: Fault) -> Fault {
+    Fault { worker: Some(worker), ..fault }
+}
+
+/// A success that ended at this moment.
+fn success(to: Ms) -> Success {
+    Success { from: to - 10, to, shared: false }
+}
+
+fn excused(faults: &[Fault], success: Success) -> bool {
+    Excuses(faults).of(success).next().is_some()
+}
+
+/// Holds that of the successes that ended within these times, and of no others, a repetition is excused.
+#[track_caller]
+fn excuses(faults: &[Fault], from: Ms, to: Ms) {
+    assert!(!excused(faults, success(from - 1)), "before {from}");
+    assert!(excused(faults, success(from)), "at {from}");
+    assert!(excused(faults, success(to)), "at {to}");
+    assert!(!excused(faults, success(to + 1)), "after {to}");
+}
+
+#[test]
+fn a_killed_worker_excuses_what_it_had_not_settled_and_not_the_time_it_was_absent() {
+    for kind in [FaultKind::KillWorker, FaultKind::KillAllWorkers] {
+        excuses(&[fault(kind, 20_000, 29_000)], 20_000 - SETTLEMENT, 20_000 + ON_ITS_WAY);
+    }
+}
+
+#[test]
+fn a_stopped_worker_excuses_what_it_had_not_settled_when_it_ended() {
+    let stopped = Fault { ended: Some(21_000), ..fault(FaultKind::TermWorker, 20_000, 29_000) };
+    excuses(&[stopped], 21_000 - SETTLEMENT, 21_000 + ON_ITS_WAY);
+}
+
+#[test]
+fn half_done_events_may_wait_for_a_note() {
+    let killed = [fault(FaultKind::KillWorker, 20_000, 21_000)];
+    let early = success(20_000 - SETTLEMENT - HALF_DONE);
+    assert!(!excused(&killed, early));
+    assert!(excused(&killed, Success { shared: true, ..early }));
+    let earlier = success(20_000 - SETTLEMENT - HALF_DONE - 1);
+    assert!(!excused(&killed, Success { shared: true, ..earlier }));
+    // The note cannot be made, so it lasts until the other destination is done.
+    let cut = fault(FaultKind::CutRedis, 16_000, 16_500);
+    let killed = fault(FaultKind::KillWorker, 16_500 + RECOVERY + TIMEOUT_MS, 30_000);
+    let long_ago = success(16_100);
+    assert!(!excused(&[cut.clone(), killed.clone()], long_ago));
+    assert!(excused(&[cut, killed], Success { shared: true, ..long_ago }));
+}
+
+#[test]
+fn a_paused_worker_excuses_what_was_under_way_when_it_was_frozen() {
+    let paused = [fault(FaultKind::PauseWorker, 20_000, 26_000)];
+    excuses(&paused, 20_000 - SETTLEMENT, 20_000 + ON_ITS_WAY + 10);
+    // Too short for anybody to notice.
+    assert!(!excused(&[fault(FaultKind::PauseWorker, 20_000, 20_900)], success(20_000)));
+}
+
+#[test]
+fn an_attempt_that_was_frozen_on_its_way_comes_when_its_worker_goes_on() {
+    let place = Place::GLOBAL;
+    let (end, to) = (End::Answered(200), Ms::MAX);
+    let comes_at = |from| Request { event: 0, place, attempt: 1, from, to, end };
+    let paused = [fault(FaultKind::PauseWorker, 20_000, 26_000)];
+    let resumed = |from| Excuses(&paused).resumed(&comes_at(from)).next().is_some();
+    assert!(!resumed(25_999));
+    assert!(resumed(26_000) && resumed(26_000 + ON_ITS_WAY));
+    assert!(!resumed(26_000 + ON_ITS_WAY + 1));
+    let short = [fault(FaultKind::PauseWorker, 20_000, 20_900)];
+    assert!(Excuses(&short).resumed(&comes_at(20_900)).next().is_none());
+}
+
+#[test]
+fn an_outage_excuses_what_was_begun_before_the_lease_ended() {
+    for kind in [FaultKind::KillRedis, FaultKind::PauseRedis, FaultKind::CutRedis, FaultKind::StallRedis] {
+        excuses(&[fault(kind, 20_000, 29_000)], 20_000 - SETTLEMENT, 20_000 + 3000 + 10);
+        // Too short to cost a lease, and two of them together are not.
+        let short = fault(kind, 20_000, 20_900);
+        assert!(!excused(std::slice::from_ref(&short), success(20_000)), "{kind:?}");
+        assert!(excused(&[short, fault(kind, 21_000, 21_500)], success(20_000)), "{kind:?}");
+    }
+}
+
+#[test]
+fn receivers_that_are_cut_off_excuse_the_answers_on_their_way() {
+    for kind in [FaultKind::CutReceivers, FaultKind::StallReceivers] {
+        excuses(&[fault(kind, 20_000, 29_000)], 20_000 - ON_ITS_WAY, 20_000 + ON_ITS_WAY);
+    }
+}
+
+#[test]
+fn faults_that_undo_nothing_excuse_nothing() {
+    use FaultKind::{
+        CutProducer, DelayReceivers, DelayRedis, FlushScripts, KillClients, MuteProducer, StallProducer,
+    };
+    for kind in
+        [CutProducer, DelayReceivers, DelayRedis, FlushScripts, KillClients, MuteProducer, StallProducer]
+    {
+        for moment in (15_000..30_000).step_by(50) {
+            assert!(!excused(&[fault(kind, 20_000, 25_000)], success(moment)), "{kind:?} at {moment}");
+        }
+    }
+}
+
+#[test]
+fn what_redis_holds_up_is_settled_later() {
+    let killed = at(1, fault(FaultKind::KillWorker, 20_000, 21_000));
+    for (held_up, since) in [
+        (fault(FaultKind::KillRedis, 15_000, 20_000 - RECOVERY), 15_000 - SETTLEMENT),
+        (at(1, fault(FaultKind::CutRedis, 16_900, 20_000 - RECOVERY)), 16_900 - SETTLEMENT),
+        (at(1, fault(FaultKind::DelayRedis, 17_000, 20_000 - CATCHING_UP)), 17_000 - SETTLEMENT),
+        (at(1, fault(FaultKind::PauseWorker, 18_500, 20_000 - CATCHING_UP)), 18_500 - SETTLEMENT),
+    ] {
+        let kind = held_up.kind;
+        let faults = [held_up, killed.clone()];
+        let by_the_kill = |moment| Excuses(&faults).of(success(moment)).any(|fault| fault == 1);
+        assert!(by_the_kill(since) && !by_the_kill(since - 1), "{kind:?}");
+    }
+    // Of another worker, or long ago, or on the way of the producer.
+    for other in [
+        at(0, fault(FaultKind::CutRedis, 15_000, 17_000)),
+        fault(FaultKind::KillRedis, 10_000, 15_999),
+        fault(FaultKind::StallProducer, 15_000, 19_000),
+    ] {
+        let kind = other.kind;
+        let faults = [other, killed.clone()];
+        assert!(!Excuses(&faults).of(success(20_000 - SETTLEMENT - 1)).any(|fault| fault == 1), "{kind:?}");
+    }
+}
