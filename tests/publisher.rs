@@ -219,3 +219,50 @@ async fn a_connection_that_was_lost_costs_at_most_one_error() {
     }
     assert_eq!(redis.len("webhooks").await, 2);
 }
+
+/// Longer than a connection may be idle and be used unchecked.
+const QUIET: Duration = Duration::from_millis(700);
+
+#[tokio::test]
+async fn a_connection_that_was_lost_while_the_producer_was_quiet_costs_no_error() {
+    let redis = RedisServer::start();
+    let publisher = publisher(&redis);
+    publisher.publish(ENVELOPE).await.unwrap();
+    let _: u64 = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    tokio::time::sleep(QUIET).await;
+    // All at once: each of them finds the connection gone, and one makes another.
+    let pushes = (0..8).map(|_| publisher.publish(ENVELOPE));
+    for pushed in futures_util::future::join_all(pushes).await {
+        pushed.expect("a producer that was only quiet");
+    }
+    assert_eq!(redis.len("webhooks").await, 9);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_idle_connections_costs_no_error() {
+    let redis = RedisServer::start_with(&["--save", "", "--timeout", "1"]);
+    let publisher = publisher(&redis);
+    publisher.publish(ENVELOPE).await.unwrap();
+    let others = || async {
+        let clients: String =
+            redis.try_command(&["CLIENT", "LIST", "TYPE", "normal"]).await.expect("it answers");
+        clients.lines().count() - 1
+    };
+    eventually("the connection to be ended", || async { (others().await == 0).then_some(()) }).await;
+    publisher.publish(ENVELOPE).await.expect("a producer that was only quiet");
+}
+
+#[tokio::test]
+async fn a_restart_while_the_producer_was_quiet_costs_no_error() {
+    let mut redis =
+        RedisServer::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+    let publisher = publisher(&redis);
+    let before = publisher.publish(ENVELOPE).await.unwrap();
+    redis.kill();
+    redis.restart();
+    tokio::time::sleep(QUIET).await;
+    let after = publisher.publish(ENVELOPE).await.expect("a producer that was only quiet");
+    let entries = redis.entries("webhooks").await;
+    let ids: Vec<String> = entries.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, [before, after], "what was confirmed is there, once");
+}

@@ -4,7 +4,7 @@
 //! throughput); it is taken from the pool, and replaced by another from it once it fails. What blocks has a
 //! connection of its own ([`Redis::dedicated`]).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
@@ -14,6 +14,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
     ScriptInvocation,
 };
+use tokio::time::Instant;
 
 use super::{Keys, StoreError};
 use crate::model::Secret;
@@ -22,6 +23,9 @@ use crate::model::Secret;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a quick command may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long nothing may have come over a connection that is used unchecked for what must not be sent twice. Less than
+/// the shortest `timeout` that Redis can be set to.
+const IDLE: Duration = Duration::from_millis(500);
 /// The shared connection and a few that are being replaced.
 const POOL_SIZE: usize = 4;
 
@@ -45,8 +49,14 @@ struct Inner {
     info: ConnectionInfo,
     client: Client,
     pool: Pool,
-    shared: Mutex<Option<MultiplexedConnection>>,
+    shared: Mutex<Option<Arc<Shared>>>,
     connecting: tokio::sync::Mutex<()>,
+}
+
+/// A connection, and when the server last answered on it.
+struct Shared {
+    connection: MultiplexedConnection,
+    answered: Mutex<Instant>,
 }
 
 impl Redis {
@@ -127,14 +137,16 @@ impl Redis {
 
     /// Runs one command on the shared connection.
     pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreError> {
-        let mut connection = self.shared().await?;
-        self.checked(cmd.query_async(&mut connection).await)
+        let shared = self.shared().await?;
+        let result = cmd.query_async(&mut shared.connection.clone()).await;
+        self.checked(&shared, result)
     }
 
     /// Runs a pipeline (or a MULTI, where it is atomic) on the shared connection.
     pub(super) async fn pipe<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
-        let mut connection = self.shared().await?;
-        self.checked(pipeline.query_async(&mut connection).await)
+        let shared = self.shared().await?;
+        let result = pipeline.query_async(&mut shared.connection.clone()).await;
+        self.checked(&shared, result)
     }
 
     /// Runs a script on the shared connection, loading it where the server does not know it.
@@ -142,45 +154,70 @@ impl Redis {
         &self,
         invocation: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.shared().await?;
-        self.checked(invocation.invoke_async(&mut connection).await)
+        let shared = self.shared().await?;
+        let result = invocation.invoke_async(&mut shared.connection.clone()).await;
+        self.checked(&shared, result)
     }
 
-    /// Passes a result on; after an error that spoils it, the shared connection is dropped.
-    fn checked<T>(&self, result: redis::RedisResult<T>) -> Result<T, StoreError> {
-        result.map_err(|error| {
-            let error = StoreError::from(error);
-            if error.spoils_connection() {
-                self.lock().take();
+    /// Makes sure, where the shared connection was idle, that it is still one: servers, proxies and firewalls drop those
+    /// that nobody uses. For commands that must not be sent again once it is unknown what became of them.
+    pub(super) async fn check_idle(&self) {
+        let is_idle = lock(&self.inner.shared).as_ref().is_some_and(|shared| shared.idle() >= IDLE);
+        if is_idle {
+            // A connection that fails is dropped, and the next command makes another.
+            self.is_up().await;
+        }
+    }
+
+    /// Passes a result on; after an error that spoils it, the connection is not shared any more.
+    fn checked<T>(&self, used: &Arc<Shared>, result: redis::RedisResult<T>) -> Result<T, StoreError> {
+        let result = result.map_err(StoreError::from);
+        match &result {
+            Err(error) if error.spoils_connection() => {
+                // Another may have taken its place by now, which is as good as it was.
+                lock(&self.inner.shared).take_if(|shared| Arc::ptr_eq(shared, used));
             }
-            error
-        })
+            _ => *lock(&used.answered) = Instant::now(),
+        }
+        result
     }
 
-    async fn shared(&self) -> Result<MultiplexedConnection, StoreError> {
-        if let Some(connection) = self.lock().clone() {
-            return Ok(connection);
+    async fn shared(&self) -> Result<Arc<Shared>, StoreError> {
+        if let Some(shared) = lock(&self.inner.shared).clone() {
+            return Ok(shared);
         }
         // One caller connects; those who waited for it find the connection.
         let _connecting = self.inner.connecting.lock().await;
-        if let Some(connection) = self.lock().clone() {
-            return Ok(connection);
+        if let Some(shared) = lock(&self.inner.shared).clone() {
+            return Ok(shared);
         }
-        let connection = match self.inner.pool.get().await {
-            Ok(object) => Connection::take(object),
-            Err(PoolError::Backend(error)) => return Err(error.into()),
-            Err(error) => {
-                let text = error.to_string();
-                return Err(redis::RedisError::from(std::io::Error::other(text)).into());
-            }
-        };
-        *self.lock() = Some(connection.clone());
-        Ok(connection)
+        let shared =
+            Arc::new(Shared { connection: self.connect().await?, answered: Mutex::new(Instant::now()) });
+        *lock(&self.inner.shared) = Some(Arc::clone(&shared));
+        Ok(shared)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
-        self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
+        match self.inner.pool.get().await {
+            Ok(object) => Ok(Connection::take(object)),
+            Err(PoolError::Backend(error)) => Err(error.into()),
+            Err(error) => {
+                let text = error.to_string();
+                Err(redis::RedisError::from(std::io::Error::other(text)).into())
+            }
+        }
     }
+}
+
+impl Shared {
+    /// How long ago the server last answered.
+    fn idle(&self) -> Duration {
+        lock(&self.answered).elapsed()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Redis {

@@ -72,7 +72,7 @@ impl Published {
 
 impl Publisher {
     /// A producer for the stream `stream` at `url` (`redis://`, `rediss://`, `unix://`). It connects when it is
-    /// first used, and again whenever it has to.
+    /// first used, and again whenever it has to: that nothing was pushed for a while costs no error.
     ///
     /// # Errors
     /// When the URL is not one.
@@ -115,6 +115,9 @@ impl Publisher {
             }
             pipeline.add_command(add);
         }
+        // Without an answer nobody knows whether the events were pushed, and none is to be pushed twice. So it is found
+        // out before whether the connection is still there.
+        self.redis.check_idle().await;
         self.redis.pipe(&pipeline).await
     }
 }
