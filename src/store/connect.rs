@@ -50,7 +50,8 @@ struct Inner {
     client: Client,
     pool: Pool,
     shared: Mutex<Option<Arc<Shared>>>,
-    connecting: tokio::sync::Mutex<()>,
+    /// Held by the one that connects; when connecting failed last, and why.
+    connecting: tokio::sync::Mutex<Option<(Instant, StoreError)>>,
 }
 
 /// A connection, and when the server last answered on it.
@@ -93,7 +94,7 @@ impl Redis {
                 info,
                 pool,
                 shared: Mutex::new(None),
-                connecting: tokio::sync::Mutex::new(()),
+                connecting: tokio::sync::Mutex::new(None),
             }),
         })
     }
@@ -186,15 +187,29 @@ impl Redis {
         if let Some(shared) = lock(&self.inner.shared).clone() {
             return Ok(shared);
         }
-        // One caller connects; those who waited for it find the connection.
-        let _connecting = self.inner.connecting.lock().await;
+        // One caller connects. Those who waited for it find the connection, or fail as it did: were each to try in turn,
+        // the last would wait as many times for a server that does not answer.
+        let came = Instant::now();
+        let mut failure = self.inner.connecting.lock().await;
         if let Some(shared) = lock(&self.inner.shared).clone() {
             return Ok(shared);
         }
-        let shared =
-            Arc::new(Shared { connection: self.connect().await?, answered: Mutex::new(Instant::now()) });
-        *lock(&self.inner.shared) = Some(Arc::clone(&shared));
-        Ok(shared)
+        if let Some((at, error)) = &*failure
+            && *at > came
+        {
+            return Err(error.clone());
+        }
+        match self.connect().await {
+            Ok(connection) => {
+                let shared = Arc::new(Shared { connection, answered: Mutex::new(Instant::now()) });
+                *lock(&self.inner.shared) = Some(Arc::clone(&shared));
+                Ok(shared)
+            }
+            Err(error) => {
+                *failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {

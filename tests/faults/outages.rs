@@ -186,3 +186,24 @@ async fn a_worker_that_starts_before_its_redis_waits_for_it() {
     receiver.wait_for(1).await;
     assert_eq!(worker.warnings().iter().filter(|line| line.contains("stage=\"start\"")).count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_for_one_connection_learn_together_that_there_is_none() {
+    const CALLERS: u32 = 8;
+    let redis = RedisServer::start();
+    let store = redis.store();
+    // Its connections are taken by the system and never answered.
+    redis.signal("STOP");
+    let began = Instant::now();
+    let asked = futures_util::future::join_all((0..CALLERS).map(|_| store.time_ms())).await;
+    let together = began.elapsed();
+    assert!(asked.iter().all(|answer| answer.is_err()), "{asked:?}");
+    let began = Instant::now();
+    store.time_ms().await.expect_err("it does not answer");
+    let alone = began.elapsed();
+    println!("{CALLERS} callers without a connection: {together:?} together, {alone:?} for one alone");
+    assert!(together < alone * (CALLERS / 2), "{together:?} together, {alone:?} alone");
+    // Who comes after a failure finds out for himself.
+    redis.signal("CONT");
+    store.time_ms().await.expect("it answers");
+}
