@@ -58,12 +58,11 @@ impl Exit {
             Some(store) if is_full(store) => {
                 Some(Self { status: FAILED, message: Some(full(error, redis_url)) })
             }
-            Some(store) if store.kind() == ErrorKind::Denied => {
-                let message =
-                    message.map(|message| format!("{message}; check user and password in REDIS_URL"));
-                Some(Self { status: FAILED, message })
+            Some(store) => {
+                let refused = remedy(store).map(|remedy| refused(error, store, redis_url, remedy));
+                Some(Self { status: FAILED, message: refused.or(message) })
             }
-            _ => Some(Self { status: FAILED, message }),
+            None => Some(Self { status: FAILED, message }),
         }
     }
 
@@ -109,10 +108,42 @@ fn doing(error: &anyhow::Error) -> String {
 
 /// That Redis is not there.
 fn unreachable(error: &anyhow::Error, store: &StoreError, redis_url: Option<&str>) -> String {
-    let reason = store.to_string();
-    let reason = reason.strip_prefix("redis: ").unwrap_or(&reason);
     let (doing, url) = (doing(error), redis_url.unwrap_or("REDIS_URL"));
-    format!("{doing}no answer from redis at {url} ({reason}); start it, or correct REDIS_URL")
+    let remedy = match store.code().as_deref() {
+        Some("LOADING") => "wait until it has loaded its data",
+        Some("BUSY") => "wait for the script that it runs, or end that with SCRIPT KILL",
+        Some("MASTERDOWN") => "it is a replica without its primary: let REDIS_URL name a primary",
+        _ if store.is_timeout() => "see whether it hangs or is cut off, or correct REDIS_URL",
+        _ => "start it, or correct REDIS_URL",
+    };
+    format!("{doing}no answer from redis at {url} ({}); {remedy}", reason(store))
+}
+
+/// What can be done about an answer of Redis that refuses.
+fn remedy(store: &StoreError) -> Option<&'static str> {
+    match (store.kind(), store.code().as_deref()) {
+        (ErrorKind::Denied, Some("NOPERM")) => {
+            Some("allow it with ACL SETUSER, or name another user in REDIS_URL")
+        }
+        (ErrorKind::Denied, _) => Some("check user and password in REDIS_URL"),
+        (ErrorKind::NoWrites, Some("READONLY")) => Some("it is a replica: let REDIS_URL name its primary"),
+        (ErrorKind::NoWrites, Some("MISCONF")) => Some("make room on its disk; its log says more"),
+        (ErrorKind::Other, _) if store.to_string().contains("DB index") => {
+            Some("correct the number of the database in REDIS_URL")
+        }
+        _ => None,
+    }
+}
+
+fn refused(error: &anyhow::Error, store: &StoreError, redis_url: Option<&str>, remedy: &str) -> String {
+    let (doing, url) = (doing(error), redis_url.unwrap_or("REDIS_URL"));
+    format!("{doing}redis at {url} refuses ({}); {remedy}", reason(store))
+}
+
+/// What Redis or the client said.
+fn reason(store: &StoreError) -> String {
+    let text = store.to_string();
+    text.strip_prefix("redis: ").unwrap_or(&text).to_owned()
 }
 
 /// Whether what was answered is not of Redis' protocol.

@@ -10,7 +10,7 @@ use clap::Args;
 use self::view::View;
 use super::output::Output;
 use super::session::Session;
-use crate::store::StoreError;
+use crate::store::{ErrorKind, StoreError};
 
 /// How many deliveries in backoff are shown.
 const WAITING: usize = 5;
@@ -70,7 +70,15 @@ pub(super) async fn run(args: &StatusArgs, session: &Session) -> anyhow::Result<
 
 async fn view(session: &Session) -> Result<View, StoreError> {
     let redis = &session.redis;
+    let server = match redis.server_facts().await {
+        Ok(facts) => Some(facts),
+        Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+        // It answers, but not this user.
+        Err(_) => None,
+    };
     Ok(View {
+        server,
+        last_outage: redis.last_outage().await?,
         stream: session.config.stream.clone(),
         redis_url: super::session::shown_url(&session.config),
         summary: redis.summary().await?,

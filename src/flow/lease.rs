@@ -56,6 +56,15 @@ pub struct Heartbeat {
     pub new_name: fn() -> Arc<str>,
 }
 
+/// Heartbeats that fail.
+struct Away {
+    /// When the first of them was sent.
+    began: Instant,
+    failures: u32,
+    /// Why the last one did.
+    error: String,
+}
+
 impl Heartbeat {
     /// Beats until `stop`, on the calling thread. The first beat has been made.
     pub fn run(self, stop: CancellationToken) {
@@ -67,22 +76,44 @@ impl Heartbeat {
 
     async fn beat(self, stop: CancellationToken) {
         let mut outage = Outage::new("heartbeat");
+        let mut away: Option<Away> = None;
         let mut wait = BEAT;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return,
             }
+            let sent = Instant::now();
             match self.tick().await {
                 Ok(next) => {
                     outage.over();
+                    if let Some(away) = away.take() {
+                        self.record(&away).await;
+                    }
                     wait = next.map_or(BEAT, |next| next.min(BEAT));
                 }
                 Err(error) => {
+                    let (began, failures) = away.map_or((sent, 0), |away| (away.began, away.failures));
+                    away = Some(Away { began, failures: failures + 1, error: error.to_string() });
                     outage.wait(&error, &stop).await;
                     wait = Duration::ZERO;
                 }
             }
+        }
+    }
+
+    /// Leaves word for `status` of an outage that is over, if Redis takes it.
+    async fn record(&self, away: &Away) {
+        let took = away.began.elapsed();
+        if away.failures == 1 && took < BEAT {
+            // A connection that was cut, and made again at once.
+            return;
+        }
+        let name = Arc::clone(&self.lease.borrow().name);
+        match tokio::time::timeout(BEAT, self.redis.record_outage(&name, took, &away.error)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the outage is not recorded for `status`"),
+            Err(_) => tracing::info!("the outage is not recorded for `status`: no answer in time"),
         }
     }
 

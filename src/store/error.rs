@@ -1,6 +1,6 @@
 //! What can go wrong with Redis.
 
-use redis::{RedisError, ServerErrorKind};
+use redis::{RedisError, ServerError, ServerErrorKind};
 
 /// A Redis command that did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +30,16 @@ impl StoreError {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The code of Redis' answer (`LOADING`, `NOPERM`, …), where it was one.
+    pub fn code(&self) -> Option<String> {
+        answered(&self.source).map(|answer| answer.code().to_owned())
+    }
+
+    /// Whether there was no answer in time.
+    pub fn is_timeout(&self) -> bool {
+        self.source.is_timeout()
     }
 
     /// Whether the connection it happened on must not be used again.
@@ -66,7 +76,10 @@ fn kind_of(error: &RedisError) -> ErrorKind {
     let says = |code: &str| error.code() == Some(code) || text.contains(code);
     if says("NOGROUP") || says("UNBLOCKED") {
         ErrorKind::NoGroup
-    } else if says("WRONGPASS") || says("DENIED ") || says("NOAUTH") || says("NOPERM") {
+    } else if says("WRONGPASS") || says("DENIED ") || says("NOAUTH") || says("NOPERM")
+        // The answer to the SELECT of a URL that names a database and no password.
+        || says("Authentication required")
+    {
         ErrorKind::Denied
     } else if says("NOREPLICAS")
         || says("OOM ")
@@ -89,8 +102,14 @@ fn kind_of(error: &RedisError) -> ErrorKind {
 
 /// The error in words, without the repetitions of the client's own.
 fn describe(error: &RedisError) -> String {
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        _ => error.to_string(),
+    match answered(error) {
+        Some(answer) => format!("{} {}", answer.code(), answer.details().unwrap_or_default()),
+        None if error.kind() == redis::ErrorKind::AuthenticationFailed => "authentication failed".to_owned(),
+        None => error.to_string(),
     }
+}
+
+/// The error that Redis answered with; of a pipeline, the first.
+fn answered(error: &RedisError) -> Option<ServerError> {
+    error.clone().into_server_errors()?.first().map(|(_, answer)| answer.clone())
 }

@@ -1,4 +1,4 @@
-//! What `status` and `check` show: read-only.
+//! What of the events `status` shows: read-only.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use redis::{Value, cmd};
 
 use super::events::array;
 use super::{Counter, GROUP, Redis, StoreError};
-use crate::model::{EntryId, LastAttempt, ServerFacts};
+use crate::model::{EntryId, LastAttempt};
 
 /// Everything that waits, and the totals.
 #[derive(Clone, Debug, Default)]
@@ -196,39 +196,6 @@ impl Redis {
         Ok(lines
             .flat_map(|batch| serde_json::from_str::<Vec<AttemptLine>>(batch).unwrap_or_default())
             .collect())
-    }
-
-    /// What of the server bears on durability. Settings that CONFIG does not tell (managed servers forbid it) are
-    /// none.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
-        let info: String = self.query(&cmd("INFO")).await?;
-        let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
-        let text = |field: &str| info.get(field).map(|value| (*value).to_owned());
-        let number = |field: &str| info.get(field).and_then(|value| value.parse().ok());
-        let mut facts = ServerFacts {
-            version: text("redis_version").unwrap_or_default(),
-            eviction: text("maxmemory_policy"),
-            max_memory: number("maxmemory"),
-            used_memory: number("used_memory").unwrap_or(0),
-            aof: info.get("aof_enabled") == Some(&"1"),
-            role: text("role").unwrap_or_default(),
-            replicas: number("connected_slaves").unwrap_or(0),
-            ..ServerFacts::default()
-        };
-        let mut get = cmd("CONFIG");
-        get.arg("GET").arg("appendfsync");
-        if let Ok(found) = self.query::<HashMap<String, String>>(&get).await {
-            facts.fsync = found.get("appendfsync").cloned();
-        }
-        let mut get = cmd("CONFIG");
-        get.arg("GET").arg("save");
-        if let Ok(found) = self.query::<HashMap<String, String>>(&get).await {
-            facts.save = found.get("save").cloned();
-        }
-        Ok(facts)
     }
 }
 

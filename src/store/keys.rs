@@ -55,6 +55,11 @@ impl Keys {
         self.of("workers")
     }
 
+    /// Hash of the latest outage that is over.
+    pub fn outage(&self) -> String {
+        self.of("outage")
+    }
+
     /// Hash of instance → webhook.
     pub fn webhooks(&self) -> String {
         self.of("webhooks")

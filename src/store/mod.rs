@@ -12,6 +12,7 @@ mod inspect;
 mod keys;
 mod publish;
 mod script;
+mod server;
 mod webhooks;
 mod workers;
 
@@ -23,6 +24,7 @@ pub use events::{Acknowledged, Counter, Reader, Taken, Waiting};
 pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};
 pub use keys::Keys;
 pub use publish::{PublishError, Published, Publisher};
+pub use server::LastOutage;
 pub use webhooks::WebhookPage;
 pub use workers::{Beat, Pending, TakeOver, TakenOver};
 

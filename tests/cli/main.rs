@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod condition;
 mod dead;
 mod dev;
 mod explain;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::scene::{DURABLE, Kind, Scene};
-use crate::support::{RedisServer, eventually, until};
+use crate::support::{RedisServer, eventually, run_command, until};
 
 /// A second and a half of an outage pass at least: results come in meanwhile, and waits end.
 const AWAY: Duration = Duration::from_millis(1500);
@@ -206,4 +206,41 @@ async fn those_who_wait_for_one_connection_learn_together_that_there_is_none() {
     // Who comes after a failure finds out for himself.
     redis.signal("CONT");
     store.time_ms().await.expect("it answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_tells_of_the_last_outage() {
+    let mut scene = Scene::on(RedisServer::start_with(&DURABLE)).await;
+    let last = |redis: &RedisServer| {
+        let told = run_command(redis, &["status", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&told).expect("it is JSON")["last_outage"].clone()
+    };
+    assert!(last(&scene.redis).is_null());
+    for count in 1..=2 {
+        scene.redis.kill();
+        tokio::time::sleep(AWAY).await;
+        scene.redis.restart();
+        until("the outage to be recorded", || async { last(&scene.redis)["count"] == count }).await;
+        let told = last(&scene.redis);
+        let took_ms = told["took_ms"].as_u64().expect("a number");
+        assert!((100..15_000).contains(&took_ms), "{told}");
+        assert!(told["error"].as_str().is_some_and(|error| error.contains("refused")), "{told}");
+        assert!(told["worker"].is_string() && told["began"].as_str() < told["ended"].as_str(), "{told}");
+    }
+    let text = run_command(&scene.redis, &["status"]);
+    let line = text.lines().find(|line| line.starts_with("last outage ")).unwrap_or_default();
+    assert!(line.contains(" ago: ") && line.ends_with("; 2 so far"), "{text}");
+    scene.after().await;
+    // It is forgotten with all else, and nothing hangs on it.
+    let _: redis::Value = scene.redis.command(&["FLUSHALL"]).await;
+    assert!(last(&scene.redis).is_null());
+    // One that all workers see counts once.
+    let (store, long) = (scene.redis.store(), Duration::from_secs(60));
+    for worker in ["a", "b"] {
+        store.record_outage(worker, long, "redis: gone").await.expect("redis takes it");
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store.record_outage("a", Duration::ZERO, &"x".repeat(1000)).await.expect("redis takes it");
+    let outage = store.last_outage().await.expect("redis answers").expect("one");
+    assert_eq!((outage.count, outage.worker.as_str(), outage.error.len()), (2, "a", 300));
 }

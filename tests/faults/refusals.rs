@@ -129,11 +129,15 @@ async fn the_password_is_changed_while_the_worker_runs() {
     })
     .await;
     assert_eq!(receiver.count(), 1);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     config(&redis, "requirepass", "hunter2").await;
     redis.push(r#"{"event":"call","instance":"sales"}"#).await;
     receiver.wait_for(3).await;
     redis.until_settled().await;
     redis.assert_settled().await;
+    let outage = || async { redis.command::<Vec<String>>(&["HGETALL", "{webhooks}:outage"]).await.concat() };
+    until("the outage to be recorded", || async { outage().await.contains("authentication failed") }).await;
+    assert!(!outage().await.contains("hunter2"), "no password is recorded");
     assert_eq!(receiver.count(), 3);
     assert!(worker.is_running());
     assert!(!worker.log().contains("hunter2"), "no password is logged");

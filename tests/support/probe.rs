@@ -63,11 +63,12 @@ fn netstrings(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// What a worker leaves standing when there is nothing to do.
-const STANDING: [&str; 8] = [
+const STANDING: [&str; 9] = [
     "webhooks",
     "{webhooks}:attempts",
     "{webhooks}:counters",
     "{webhooks}:dead",
+    "{webhooks}:outage",
     "{webhooks}:ready",
     "{webhooks}:webhooks",
     "{webhooks}:webhooks:version",

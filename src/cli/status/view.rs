@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::format::{count, relative, short, time};
+use super::super::format::{count, relative, short, size, spell, time};
 use super::super::output::Tone;
 use super::super::table::{Table, plain};
 use super::failing::{Failing, failing, outcome};
-use crate::store::{AttemptLine, Counter, StreamFacts, Summary, WaitingDelivery};
+use crate::decide::fitness;
+use crate::model::ServerFacts;
+use crate::store::{AttemptLine, Counter, LastOutage, StreamFacts, Summary, WaitingDelivery};
 
 /// A worker that was silent for so long is taken for dead.
 const SILENT: Duration = Duration::from_secs(3);
@@ -19,6 +21,9 @@ const WORKERS: usize = 4;
 pub(super) struct View {
     pub(super) stream: String,
     pub(super) redis_url: String,
+    /// None where the server does not tell.
+    pub(super) server: Option<ServerFacts>,
+    pub(super) last_outage: Option<LastOutage>,
     pub(super) summary: Summary,
     pub(super) next: Vec<WaitingDelivery>,
     /// The newest batch first.
@@ -48,8 +53,9 @@ impl View {
             .iter()
             .map(|counter| format!("{} {}", self.total(*counter), counter.as_str()))
             .collect();
-        vec![
-            ("stream", format!("{} on {}", self.stream, self.redis_url)),
+        let mut fields = vec![("stream", format!("{} on {}", self.stream, self.redis_url))];
+        fields.extend(self.redis());
+        fields.extend([
             ("new events", stream(&summary.stream, now_ms)),
             ("due again", stream(&summary.ready, now_ms)),
             ("in backoff", waiting),
@@ -57,7 +63,32 @@ impl View {
             ("workers", self.workers()),
             ("webhooks", summary.webhooks.to_string()),
             ("totals", totals.join(", ")),
-        ]
+        ]);
+        fields
+    }
+
+    /// How Redis is, and was.
+    fn redis(&self) -> Vec<(&'static str, String)> {
+        let mut told = Vec::new();
+        if let Some(server) = &self.server {
+            let used = size(server.used_memory);
+            let memory = match server.max_memory {
+                Some(max) if max > 0 => format!("{used} of {}", size(max)),
+                _ => used,
+            };
+            let up = spell(Duration::from_secs(server.uptime_s));
+            told.push(("redis", format!("up {up}, {memory} used")));
+            told.extend(fitness::troubles(server).into_iter().map(|trouble| ("trouble", trouble.detail)));
+        } else {
+            told.push(("redis", "does not tell how it is: let its user run INFO".to_owned()));
+        }
+        if let Some(outage) = &self.last_outage {
+            let took = spell(Duration::from_millis(outage.took_ms()));
+            let ago = relative(outage.ended_ms, self.summary.now_ms);
+            let error = short(outage.error.trim_start_matches("redis: "), 120);
+            told.push(("last outage", format!("{took}, {ago}: {error}; {} so far", outage.count)));
+        }
+        told
     }
 
     fn total(&self, counter: Counter) -> u64 {
@@ -163,6 +194,8 @@ impl View {
             "at": time(summary.now_ms),
             "name": self.stream,
             "redis": self.redis_url,
+            "server": self.server.as_ref().map(server_json),
+            "last_outage": self.last_outage.as_ref().map(outage_json),
             "stream": stream(&summary.stream),
             "ready": stream(&summary.ready),
             "waiting": {
@@ -183,6 +216,27 @@ impl View {
     }
 }
 
+fn server_json(server: &ServerFacts) -> Value {
+    json!({
+        "version": server.version,
+        "uptime_seconds": server.uptime_s,
+        "memory_used_bytes": server.used_memory,
+        "memory_max_bytes": server.max_memory.filter(|max| *max > 0),
+        "troubles": fitness::troubles(server),
+    })
+}
+
+fn outage_json(outage: &LastOutage) -> Value {
+    json!({
+        "began": time(outage.began_ms),
+        "ended": time(outage.ended_ms),
+        "took_ms": outage.took_ms(),
+        "error": outage.error,
+        "worker": outage.worker,
+        "count": outage.count,
+    })
+}
+
 fn stream(facts: &StreamFacts, now_ms: u64) -> String {
     let waiting = facts.length.saturating_sub(facts.in_flight);
     let oldest = match facts.oldest_ms {
@@ -201,6 +255,8 @@ mod tests {
         View {
             stream: "s".to_owned(),
             redis_url: "redis://h".to_owned(),
+            server: None,
+            last_outage: None,
             summary,
             next: Vec::new(),
             attempts,

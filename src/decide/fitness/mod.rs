@@ -1,16 +1,16 @@
 //! Whether a Redis server is fit to hold events: what could be lost with it, and the line that mends it.
 
 mod finding;
+mod trouble;
 
 pub use finding::{Finding, Level};
+pub use trouble::troubles;
 
 use crate::model::ServerFacts;
 
 /// The oldest server whose commands suffice, and the oldest that is tested with.
 const NEEDED: (u32, u32) = (6, 2);
 const BASELINE: (u32, u32) = (7, 0);
-/// From this share of `maxmemory` on, in percent, memory is said to be short.
-const SHORT_PERCENT: u64 = 80;
 
 /// What of the server bears on the events.
 pub fn of_server(facts: &ServerFacts) -> Vec<Finding> {
@@ -18,6 +18,7 @@ pub fn of_server(facts: &ServerFacts) -> Vec<Finding> {
     if facts.aof {
         findings.push(fsync(facts));
     }
+    findings.extend(trouble::disk(facts));
     findings.extend([eviction(facts), memory(facts), replicas(facts)]);
     findings
 }
@@ -40,10 +41,7 @@ fn version(facts: &ServerFacts) -> Finding {
 }
 
 fn role(facts: &ServerFacts) -> Finding {
-    match facts.role.as_str() {
-        "slave" => Finding::problem("role", "a replica: it takes no events; let REDIS_URL name the primary"),
-        _ => Finding::ok("role", "a primary: it takes events"),
-    }
+    trouble::replica(facts).unwrap_or_else(|| Finding::ok("role", "a primary: it takes events"))
 }
 
 fn persistence(facts: &ServerFacts) -> Finding {
@@ -109,6 +107,9 @@ fn eviction(facts: &ServerFacts) -> Finding {
 }
 
 fn memory(facts: &ServerFacts) -> Finding {
+    if let Some(short) = trouble::short_memory(facts) {
+        return short;
+    }
     let used = size(facts.used_memory);
     match facts.max_memory {
         Some(0) => {
@@ -116,10 +117,6 @@ fn memory(facts: &ServerFacts) -> Finding {
                 "{used} used, without a limit: a long backlog can take the memory of the whole machine"
             );
             Finding::warning("memory", detail).mended_by("maxmemory 512mb")
-        }
-        Some(max) if facts.used_memory.saturating_mul(100) >= max.saturating_mul(SHORT_PERCENT) => {
-            let detail = format!("{used} of {} used: when it is full, new events are refused", size(max));
-            Finding::warning("memory", detail)
         }
         Some(max) => Finding::ok("memory", format!("{used} of {} used", size(max))),
         None => Finding::ok("memory", format!("{used} used")),
@@ -159,6 +156,7 @@ mod tests {
             save: Some(String::new()),
             role: "master".to_owned(),
             replicas: 0,
+            ..ServerFacts::default()
         }
     }
 
