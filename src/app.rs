@@ -13,7 +13,7 @@ use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
 use crate::flow::{
     Attempting, BEAT_TIMEOUT, DEAD_AFTER, Destinations, Dispatcher, Heartbeat, Intake, Lease, Outage,
-    Promoter, Recovery, Router, Routing, Settler, Trimmer, Undertaker,
+    Promoter, Reclaim, Recovery, Router, Routing, Settler, Trimmer, Undertaker,
 };
 use crate::http::{Client, ClientSettings};
 use crate::model::{Held, Target, Webhook};
@@ -93,10 +93,16 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
         undertaker,
         sooner: Arc::clone(&sooner),
     };
-    let intake = Intake { redis: redis.clone(), router: Arc::clone(&router), lease: lease.clone() };
+    let reclaim = Arc::new(Reclaim::new(redis.clone(), Arc::clone(&router), held));
+    let intake = Intake {
+        redis: redis.clone(),
+        router: Arc::clone(&router),
+        reclaim: Arc::clone(&reclaim),
+        lease: lease.clone(),
+    };
     let forgotten_after = FORGOTTEN_AFTER + config.request_timeout * 4;
     let recovery =
-        Recovery { redis: redis.clone(), router, held, lease: lease.clone(), dead, forgotten_after };
+        Recovery { redis: redis.clone(), router, reclaim, lease: lease.clone(), dead, forgotten_after };
     let promoter = Promoter { redis: redis.clone(), sooner };
     let trimmer = Trimmer {
         redis: redis.clone(),

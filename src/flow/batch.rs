@@ -85,8 +85,17 @@ impl Batch {
         self.finished.entry(receipt.source).or_default().push((receipt.id.clone(), key, destination));
     }
 
-    /// Notes a delivery that was put to wait or buried (none for an entry that is no event).
-    pub(super) fn failed(&mut self, delivery: Option<&Delivery>, ownership: Ownership, failed: Failed) {
+    /// Notes a delivery that was put to wait or buried (none for an entry that is no event). Where it was tried
+    /// `again`, an entry that is this worker's no more may be so because the first try did it and its reply was lost.
+    pub(super) fn failed(
+        &mut self,
+        delivery: Option<&Delivery>,
+        ownership: Ownership,
+        failed: Failed,
+        again: bool,
+    ) {
+        let done_before = again && delivery.is_none_or(|delivery| delivery.receipt.is_sole());
+        let ownership = if done_before { Ownership::Ours } else { ownership };
         if ownership == Ownership::Ours {
             self.count(if failed == Failed::Retried { Counter::Retried } else { Counter::Dead });
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::model::{
     DeadReason, Destination, EntryId, Envelope, Event, EventId, EventKey, LastAttempt, Source,
 };
-use crate::store::{Taken, Waiting};
+use crate::store::{Found, Taken};
 
 /// An entry that came, by a read or by a takeover.
 #[derive(Debug)]
@@ -96,15 +96,16 @@ pub(super) fn unreadable_due(id: &EntryId, key: Option<&EventKey>, why: &str) ->
 }
 
 /// Reads an entry of the ready stream, with what its hash holds.
-pub(super) fn read_due(
-    id: &EntryId,
-    key: &EventKey,
-    destination: &Destination,
-    found: Option<Waiting>,
-) -> Entry {
-    let Some(waiting) = found else {
-        tracing::warn!(entry = %id, event = ?key.as_str(), destination = ?destination.to_string(), "a delivery is due whose event is gone; dropped");
-        return Entry::Lost { id: id.clone(), key: key.clone() };
+pub(super) fn read_due(id: &EntryId, key: &EventKey, destination: &Destination, found: Found) -> Entry {
+    let waiting = match found {
+        Found::Waiting(waiting) => waiting,
+        Found::Gone => {
+            tracing::warn!(entry = %id, event = ?key.as_str(), destination = ?destination.to_string(), "a delivery is due whose event is gone; dropped");
+            return Entry::Lost { id: id.clone(), key: key.clone() };
+        }
+        Found::Unusable(why) => {
+            return unreadable_due(id, Some(key), &format!("its event's key holds something else: {why}"));
+        }
     };
     let event_id = EventId::parse(&waiting.event_id).or_else(|_| EventId::parse(id.as_str()));
     match (Envelope::parse(waiting.payload), event_id) {

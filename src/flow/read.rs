@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Router;
 use super::entry::Arrival;
 use super::lease::Lease;
 use super::outage::Outage;
+use super::reclaim::End;
+use super::{Reclaim, Router};
 use crate::store::{Reader, Redis, Taken};
 
 /// How long Redis holds an idle read. At most this long passes until a stop or a new name takes effect.
@@ -29,6 +30,8 @@ pub struct Intake {
     pub redis: Redis,
     /// The next stage.
     pub router: Arc<Router>,
+    /// What finds entries whose reply was lost.
+    pub reclaim: Arc<Reclaim>,
     /// The name this worker reads under; it changes when the worker has been taken for dead.
     pub lease: watch::Receiver<Lease>,
 }
@@ -38,6 +41,8 @@ impl Intake {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut outage = Outage::new("read");
         let mut size = Size(GUESS_BYTES);
+        // Whether a reply was lost that may have brought entries.
+        let mut lost = false;
         let mut consumer = Arc::clone(&self.lease.borrow_and_update().name);
         let mut reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
         while !stop.is_cancelled() {
@@ -63,6 +68,16 @@ impl Intake {
                 room = self.router.wait_for_room() => if room.is_err() { return },
                 () = stop.cancelled() => return,
             }
+            if lost {
+                match self.reclaim.own(&consumer, Duration::ZERO, &stop).await {
+                    Ok(_) => lost = false,
+                    Err(End::Stopped) => return,
+                    Err(End::Failed(error)) => {
+                        outage.wait(&error, &stop).await;
+                        continue;
+                    }
+                }
+            }
             let count = size.count(self.router.room());
             // A read that is dropped has taken entries all the same: they are in the pending list, and the next
             // owner of the list has them.
@@ -84,6 +99,7 @@ impl Intake {
                         tracing::warn!("redis lost the consumer group (FLUSHALL?); it was created again");
                         continue;
                     }
+                    lost = true;
                     // It may have been too much for one reply.
                     size = Size(BYTES);
                     outage.wait(&error, &stop).await;

@@ -7,13 +7,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::Router;
 use super::entry::Arrival;
 use super::lease::{DEAD_AFTER, Lease};
 use super::outage::Outage;
-use super::route::Stopped;
-use crate::model::{EntryId, Held, Source};
-use crate::store::{Redis, StoreError, TakeOver};
+use super::reclaim::End;
+use super::{Reclaim, Router};
+use crate::store::{Redis, TakeOver};
 
 /// How much is taken over at a time.
 const COUNT: usize = 64;
@@ -32,32 +31,14 @@ pub struct Recovery {
     pub redis: Redis,
     /// The stage behind the reader.
     pub router: Arc<Router>,
-    /// What this process holds.
-    pub held: Held,
+    /// What finds pending entries that nobody holds.
+    pub reclaim: Arc<Reclaim>,
     /// This worker's name.
     pub lease: watch::Receiver<Lease>,
     /// Dead workers, as the heartbeat finds them.
     pub dead: mpsc::Receiver<Vec<String>>,
     /// How long a pending entry may idle whoever holds it: far beyond any timeout.
     pub forgotten_after: Duration,
-}
-
-/// Why a round of recovery ended early.
-enum End {
-    Stopped,
-    Failed(StoreError),
-}
-
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<Stopped> for End {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
 }
 
 impl Recovery {
@@ -102,6 +83,7 @@ impl Recovery {
                 self.router.wait_for_room().await?;
                 let me = self.name();
                 let request = TakeOver { worker: &me, dead_after: DEAD_AFTER, count: COUNT, bytes: BYTES };
+                let _until_held = self.reclaim.entries_are_under_way().await;
                 let taken = self.redis.take_over(&worker, &request).await?;
                 if taken.entries.is_empty() {
                     break;
@@ -114,10 +96,7 @@ impl Recovery {
                     .collect();
                 // What this process still attempts under a name it had before is left to that attempt; if it comes
                 // to nothing, the entry is claimed again as one that nobody holds.
-                arrivals.retain(|arrival| {
-                    let (source, id) = arrival.entry();
-                    !self.held.holds(source, id)
-                });
+                arrivals.retain(|arrival| !self.reclaim.holds(arrival));
                 self.router.pass_on(arrivals, &me, stop).await?;
             }
             if total > 0 {
@@ -129,50 +108,12 @@ impl Recovery {
 
     /// Claims again what is pending under this worker's name and not held by it.
     async fn reconcile(&self, stop: &CancellationToken) -> Result<(), End> {
-        let me = self.name();
-        for source in [Source::Ready, Source::Stream] {
-            let found = self.claim_idle(source, Some(&me), LOST_AFTER, stop).await?;
-            if found > 0 {
-                tracing::info!(entries = found, "claimed again what a lost reply had brought");
-            }
-        }
-        Ok(())
+        self.reclaim.own(&self.name(), LOST_AFTER, stop).await.map(drop)
     }
 
     /// Consumers without a heartbeat are noted as dead, and entries that everybody has forgotten are claimed.
     async fn strays(&self, stop: &CancellationToken) -> Result<(), End> {
         self.redis.notice_strays().await?;
-        for source in [Source::Ready, Source::Stream] {
-            let found = self.claim_idle(source, None, self.forgotten_after, stop).await?;
-            if found > 0 {
-                tracing::warn!(
-                    entries = found,
-                    "claimed entries that a worker had held far beyond any timeout"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    async fn claim_idle(
-        &self,
-        source: Source,
-        of: Option<&str>,
-        idle: Duration,
-        stop: &CancellationToken,
-    ) -> Result<usize, End> {
-        let me = self.name();
-        let (mut after, mut total): (Option<EntryId>, usize) = (None, 0);
-        loop {
-            let page = self.redis.idle_entries(source, of, idle, after.as_ref(), COUNT).await?;
-            let Some(last) = page.last() else { return Ok(total) };
-            after = Some(last.id.clone());
-            // One at a time: their sizes are not known.
-            for entry in page.iter().filter(|entry| !self.held.holds(source, &entry.id)) {
-                let Some(claimed) = self.redis.claim(source, &me, idle, entry).await? else { continue };
-                total += 1;
-                self.router.pass_on(vec![Arrival::inherited(claimed, 0)], &me, stop).await?;
-            }
-        }
+        self.reclaim.forgotten(&self.name(), self.forgotten_after, stop).await
     }
 }

@@ -1,6 +1,6 @@
 //! Routing: entries become deliveries, and each goes to the stage that is next for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::entry::{Arrival, Entry, key_of, read_due, read_new, unreadable_due};
 use super::hooks::Hooks;
 use super::outage::Outage;
 use crate::model::{Delivery, Held};
-use crate::store::{Redis, StoreError, Taken};
+use crate::store::{Found, Redis, StoreError, Taken};
 
 /// Turns entries into deliveries.
 #[derive(Debug)]
@@ -99,18 +99,19 @@ impl Router {
 
     async fn steps(&self, arrivals: &[Arrival], consumer: &Arc<str>) -> Result<Vec<Step>, StoreError> {
         let mut due = Vec::new();
-        let mut settled = HashMap::new();
+        let mut inherited = Vec::new();
         for arrival in arrivals {
             match &arrival.taken {
                 Taken::Due { delivery, .. } => due.extend(delivery.clone()),
-                Taken::New { id, .. } if arrival.takeovers.is_some() => {
-                    if let Some(destinations) = self.redis.recorded(&key_of(id)).await? {
-                        settled.insert(id.clone(), destinations);
-                    }
-                }
+                Taken::New { id, .. } if arrival.takeovers.is_some() => inherited.push(id),
                 Taken::New { .. } => {}
             }
         }
+        let keys: Vec<_> = inherited.iter().map(|id| key_of(id)).collect();
+        let recorded = self.redis.recorded(&keys).await?;
+        let settled =
+            inherited.into_iter().zip(recorded).filter_map(|(id, settled)| Some((id.clone(), settled?)));
+        let settled = settled.collect();
         let waiting = self.redis.waiting(&due).await?;
         let entries = self.read(arrivals, waiting.into_iter());
         let instances: HashSet<&str> = entries.iter().filter_map(Entry::instance).collect();
@@ -127,18 +128,16 @@ impl Router {
             .collect())
     }
 
-    fn read(
-        &self,
-        arrivals: &[Arrival],
-        mut waiting: impl Iterator<Item = Option<crate::store::Waiting>>,
-    ) -> Vec<Entry> {
+    fn read(&self, arrivals: &[Arrival], mut waiting: impl Iterator<Item = Found>) -> Vec<Entry> {
         let read = |arrival: &Arrival| match &arrival.taken {
             Taken::New { id, payload, event_id, traceparent } => {
                 let fields = [payload.as_ref(), event_id.as_ref(), traceparent.as_ref()];
                 read_new(id, fields, self.settings.max_event_bytes)
             }
             Taken::Due { id, delivery } => match delivery {
-                Some((key, destination)) => read_due(id, key, destination, waiting.next().flatten()),
+                Some((key, destination)) => {
+                    read_due(id, key, destination, waiting.next().unwrap_or(Found::Gone))
+                }
                 None => unreadable_due(id, None, "the entry of the ready stream names no delivery"),
             },
         };

@@ -83,14 +83,15 @@ impl Settler {
         let mut outage = Outage::new("settle");
         let mut batch = Batch::default();
         let mut failures: Vec<_> = work.iter().filter_map(|work| self.decide(work, &mut batch)).collect();
-        let mut tries = 0;
+        let (mut tries, mut again) = (0, false);
         loop {
             let settled = tokio::select! {
-                settled = self.settle(&mut failures, &mut batch) => settled,
+                settled = self.settle(&mut failures, &mut batch, again) => settled,
                 // What was under way may have been done; all of it may be repeated.
                 () = give_up.cancelled() => return Err(GivenUp),
             };
             let Err(error) = settled else { break };
+            again = true;
             if error.is_no_group() {
                 // The reader, which creates it too, may be waiting for room.
                 let _ = self.redis.create_group().await;
@@ -146,14 +147,19 @@ impl Settler {
         }
     }
 
-    /// One try to settle what is left of a batch; what succeeded is not done again.
-    async fn settle(&self, failures: &mut Vec<Failure<'_>>, batch: &mut Batch) -> Result<(), StoreError> {
+    /// One try, the first or `again`, to settle what is left of a batch; what succeeded is not done again.
+    async fn settle(
+        &self,
+        failures: &mut Vec<Failure<'_>>,
+        batch: &mut Batch,
+        again: bool,
+    ) -> Result<(), StoreError> {
         let results = join_all(failures.iter().map(|failure| self.fail(failure))).await;
         let mut first_error = None;
         let mut left = Vec::new();
         for (failure, result) in failures.drain(..).zip(results) {
             match result {
-                Ok(ownership) => batch.failed(failure.delivery(), ownership, failure.kind()),
+                Ok(ownership) => batch.failed(failure.delivery(), ownership, failure.kind(), again),
                 Err(error) => {
                     first_error.get_or_insert(error);
                     left.push(failure);

@@ -8,15 +8,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd};
 
 use super::{ErrorKind, GROUP, Keys, Redis, StoreError, script};
-use crate::model::{Destination, EntryId, EventKey, LastAttempt, Source};
+use crate::model::{Destination, EntryId, EventKey, Source};
 
 /// How much longer than BLOCK the client waits for a reply: a reply that is given up has moved entries into the
 /// pending list all the same.
 const REPLY_SLACK: Duration = Duration::from_secs(5);
-/// How many waiting events are loaded in the first pipeline, and past how many bytes in one it is fewer: what is not
-/// read of a reply takes Redis' memory, and a reply has to come in time.
-const DUE_AT_FIRST: usize = 4;
-const DUE_BYTES: usize = 1024 * 1024;
 /// About how many batches of attempts are kept for `posthaste status`.
 const ATTEMPT_BATCHES: usize = 256;
 
@@ -41,25 +37,6 @@ pub enum Taken {
         /// The event's hash, and where the delivery goes; none when they cannot be read.
         delivery: Option<(EventKey, Destination)>,
     },
-}
-
-/// What the hash of a waiting event holds, as far as one destination is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The pushed bytes.
-    pub payload: Bytes,
-    /// The event's id.
-    pub event_id: String,
-    /// When it was pushed or last replayed, Unix ms.
-    pub pushed_ms: u64,
-    /// The trace context.
-    pub traceparent: Option<String>,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// When the first was made, Unix ms.
-    pub first_attempt_ms: Option<u64>,
-    /// What the last came to.
-    pub last_attempt: Option<LastAttempt>,
 }
 
 /// Totals kept in Redis.
@@ -146,57 +123,6 @@ impl Redis {
         let mut create = script::CREATE.key(self.keys().stream());
         create.key(self.keys().ready()).key(self.keys().workers()).arg(GROUP);
         self.script(&create).await
-    }
-
-    /// Loads what the hashes of due deliveries hold; none for a hash that is gone.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Option<Waiting>>, StoreError> {
-        let mut found = Vec::with_capacity(due.len());
-        let mut at_a_time = DUE_AT_FIRST;
-        while found.len() < due.len() {
-            let end = due.len().min(found.len() + at_a_time);
-            let loaded = self.waiting_chunk(&due[found.len()..end]).await?;
-            let bytes: usize = loaded.iter().flatten().map(|waiting| waiting.payload.len()).sum();
-            at_a_time = if bytes > DUE_BYTES { (at_a_time / 4).max(1) } else { at_a_time * 2 };
-            found.extend(loaded);
-        }
-        Ok(found)
-    }
-
-    async fn waiting_chunk(
-        &self,
-        due: &[(EventKey, Destination)],
-    ) -> Result<Vec<Option<Waiting>>, StoreError> {
-        let mut pipeline = redis::pipe();
-        for (key, destination) in due {
-            pipeline
-                .cmd("HMGET")
-                .arg(self.keys().event(key))
-                .arg(&["payload", "id", "pushed", "traceparent"])
-                .arg(format!("attempts:{destination}"))
-                .arg(format!("first:{destination}"))
-                .arg(format!("last:{destination}"));
-        }
-        let hashes: Vec<Vec<Value>> = self.pipe(&pipeline).await?;
-        Ok(hashes.into_iter().map(waiting).collect())
-    }
-
-    /// Which destinations of an entry an earlier owner settled or rescheduled before it died.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn recorded(&self, key: &EventKey) -> Result<Option<Vec<Destination>>, StoreError> {
-        let fields: Vec<String> = self.query(cmd("HKEYS").arg(self.keys().event(key))).await?;
-        if fields.is_empty() {
-            return Ok(None);
-        }
-        let settled = fields.iter().filter_map(|field| {
-            let name = field.strip_prefix("attempts:").or_else(|| field.strip_prefix("done:"))?;
-            name.parse().ok()
-        });
-        Ok(Some(settled.collect()))
     }
 
     /// Acknowledges and deletes entries of the producers' stream whose deliveries all arrived, and records them.
@@ -309,24 +235,6 @@ fn due(event: Option<Bytes>, destination: Option<Bytes>) -> Option<(EventKey, De
     }
     let destination = std::str::from_utf8(&destination).ok()?.parse().ok()?;
     Some((EventKey::new(event), destination))
-}
-
-fn waiting(hash: Vec<Value>) -> Option<Waiting> {
-    let [payload, event_id, pushed, traceparent, attempts, first, last] =
-        <[Value; 7]>::try_from(hash).ok()?;
-    let last: Option<String> = redis::from_redis_value(last).ok().flatten();
-    let Value::BulkString(payload) = payload else {
-        return None;
-    };
-    Some(Waiting {
-        payload: payload.into(),
-        event_id: redis::from_redis_value(event_id).ok()?,
-        pushed_ms: redis::from_redis_value(pushed).unwrap_or(0),
-        traceparent: redis::from_redis_value(traceparent).ok().flatten(),
-        attempts: redis::from_redis_value::<Option<u32>>(attempts).ok().flatten().unwrap_or(0),
-        first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
-        last_attempt: last.as_deref().and_then(LastAttempt::parse),
-    })
 }
 
 /// The elements of an array reply of exactly `N`.

@@ -13,6 +13,7 @@ mod keys;
 mod publish;
 mod script;
 mod server;
+mod waiting;
 mod webhooks;
 mod workers;
 
@@ -20,11 +21,12 @@ pub use connect::{Redis, RedisSettings};
 pub use dead::{DeadFilter, DeadLetter, DeadPage, DeadRecord, DeadSource, ErrorDelivery, Replayed};
 pub use deliveries::{Ownership, Promoted, Rescheduled};
 pub use error::{ErrorKind, StoreError};
-pub use events::{Acknowledged, Counter, Reader, Taken, Waiting};
+pub use events::{Acknowledged, Counter, Reader, Taken};
 pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};
 pub use keys::Keys;
 pub use publish::{PublishError, Published, Publisher};
 pub use server::LastOutage;
+pub use waiting::{Found, Waiting};
 pub use webhooks::WebhookPage;
 pub use workers::{Beat, Pending, TakeOver, TakenOver};
 

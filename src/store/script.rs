@@ -29,4 +29,5 @@ scripts! {
     LEAVE = "leave.lua";
     ALONE = "alone.lua";
     RELEASE = "release.lua";
+    RECLAIM = "reclaim.lua";
 }

@@ -160,6 +160,21 @@ impl Redis {
         Ok(found.into_iter().map(|(id, _, _, times)| Pending { id: EntryId::new(&id), times }).collect())
     }
 
+    /// Hands out again an entry that `worker` has pending; none when it has it no more.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn reclaim(
+        &self,
+        source: Source,
+        worker: &str,
+        id: &EntryId,
+    ) -> Result<Option<Taken>, StoreError> {
+        let mut reclaim = script::RECLAIM.key(self.key_of(source));
+        reclaim.arg(GROUP).arg(worker).arg(id.as_str());
+        Ok(claimed(source, self.script(&reclaim).await?))
+    }
+
     /// Claims an entry for `worker` if it is still idle, without counting it as a further takeover.
     ///
     /// # Errors
@@ -174,11 +189,15 @@ impl Redis {
         let mut claim = cmd("XCLAIM");
         claim.arg(self.key_of(source)).arg(GROUP).arg(worker).arg(idle.as_millis() as u64);
         claim.arg(entry.id.as_str()).arg("RETRYCOUNT").arg(entry.times);
-        let claimed: Value = self.query(&claim).await?;
-        Ok(match array(claimed).and_then(|[entry]| array(entry)) {
-            Some([Value::BulkString(id), fields]) => read_entry(source, &id, fields),
-            _ => None,
-        })
+        Ok(claimed(source, self.query(&claim).await?))
+    }
+}
+
+/// The entry of an XCLAIM reply of at most one.
+fn claimed(source: Source, reply: Value) -> Option<Taken> {
+    match array(reply).and_then(|[entry]| array(entry)) {
+        Some([Value::BulkString(id), fields]) => read_entry(source, &id, fields),
+        _ => None,
     }
 }
 

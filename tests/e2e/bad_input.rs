@@ -715,3 +715,29 @@ async fn a_due_delivery_whose_event_is_gone_or_spoilt_harms_nothing() {
         assert_eq!(letter.text("payload"), "[5]", "what it has become is kept");
     }
 }
+
+#[tokio::test]
+async fn a_due_delivery_whose_key_holds_something_else_becomes_a_dead_letter() {
+    let scene = Scene::new().await;
+    scene.push_due(0).await;
+    let _: String = scene.redis.command(&["SET", "{webhooks}:event:taken", "somebody else's"]).await;
+    let entry = due("taken", "instance:good");
+    let id = scene.push_ready(&entry).await;
+    scene.push_due(1).await;
+    scene.push_good(0).await;
+
+    let _worker = Worker::start(&scene.redis, &[]).await;
+    scene.good_ones_arrived(0).await;
+    for id in ["due-0", "due-1"] {
+        assert_eq!(scene.receiver.wait_for_of(id, 1).await.len(), 1);
+    }
+    scene.redis.until_settled().await;
+    let value: String = scene.redis.command(&["GETDEL", "{webhooks}:event:taken"]).await;
+    assert_eq!(value, "somebody else's", "what is not ours is left alone");
+    scene.redis.assert_settled().await;
+    let letters = scene.redis.letters().await;
+    assert_eq!(letters.len(), 1, "{letters:#?}");
+    let letter = Scene::letter_of(&letters, &id);
+    assert_eq!((letter.text("reason"), letter.entry()), ("unreadable", entry));
+    assert!(letter.text("error").contains("WRONGTYPE"), "{letter:#?}");
+}

@@ -44,6 +44,27 @@ async fn what_a_lost_reply_brought_is_delivered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_connection_what_its_reply_brought_is_claimed_again_at_once() {
+    let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    let _worker = Worker::start(&redis, &[]).await;
+    let workers: Vec<String> = redis.command(&["ZRANGE", "{webhooks}:workers", "0", "-1"]).await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        push_lost(&redis, &workers[0]).await;
+    }
+    let _: u64 = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    receiver.wait_for(3).await;
+    let took = began.elapsed();
+    println!("what a reply on a lost connection brought was delivered after {took:?}");
+    // Without the lost connection it has to be pending for eight seconds first.
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    redis.until_settled().await;
+    redis.assert_settled().await;
+    assert_eq!(receiver.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_consumer_without_a_heartbeat_holds_is_taken_over() {
     let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
     redis.set_url("sales", &receiver.url("/sales")).await;

@@ -11,6 +11,7 @@
 --
 -- The payload goes from the entry or the hash to the dead letter inside the server. Of an entry without one all
 -- fields and values are kept in `entry`, as netstrings (`<length>:<bytes>,`): any number of them, byte for byte.
+-- A key of the event that is no hash is left as it is.
 -- Redis does not roll scripts back, so the entry is acknowledged last: whatever fails before leaves it pending. The
 -- first write is one that would free: Redis completes such a script even at maxmemory.
 local stream, event, dead, ready_stream, error_event = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -23,7 +24,8 @@ if not sole and redis.call('HEXISTS', event, 'done:' .. destination) == 1 then r
 local letter = {}
 for i = 10, #ARGV do letter[#letter + 1] = ARGV[i] end
 local payload, original
-if ready then payload = redis.call('HGET', event, 'payload') end
+local known = redis.call('TYPE', event)['ok'] == 'hash'
+if ready and known then payload = redis.call('HGET', event, 'payload') end
 if not payload then
   local found = redis.call('XRANGE', stream, entry, entry)
   local fields = found[1] and found[1][2] or {}
@@ -46,14 +48,14 @@ if ARGV[7] ~= '' then
     'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
   redis.call('XADD', ready_stream, '*', 'event', ARGV[9], 'destination', 'errors')
 end
-if ready then
+if ready and known then
   if redis.call('HINCRBY', event, 'live', -1) <= 0 then
     redis.call('DEL', event)
   else
     redis.call('HDEL', event, 'attempts:' .. destination, 'first:' .. destination, 'last:' .. destination)
     redis.call('HSET', event, 'done:' .. destination, 1)
   end
-elseif not sole then
+elseif not ready and not sole then
   redis.call('HSETNX', event, 'live', 1)
   redis.call('HSET', event, 'done:' .. destination, 1)
 end
