@@ -245,7 +245,8 @@ impl Checker<'_> {
         let missing = MAX_ATTEMPTS as usize - failed.len().min(MAX_ATTEMPTS as usize);
         let pushed = self.history.pushes.get(letter.event as usize).map(|push| push.sent);
         let from = requests.iter().map(|request| request.from).chain(pushed).min().unwrap_or(0);
-        let to = requests.iter().map(|request| request.from).max().unwrap_or(Ms::MAX);
+        // The last attempt may be the one that nobody saw.
+        let to = requests.iter().map(|request| request.from).max().unwrap_or(0).max(letter.died);
         let hidden = |fault: &Fault| fault.kind.hides_answers() && fault.touches(from, to, AFTERMATH);
         if missing > 0 && !self.history.faults.iter().any(hidden) {
             return Err(format!("exhausted, with {missing} attempts that no receiver saw fail"));
