@@ -20,16 +20,22 @@ async fn push_lost(redis: &RedisServer, consumer: &str) -> String {
     redis.command(&["EVAL", script, "0", ENVELOPE, consumer]).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_lost_reply_brought_is_delivered_once() {
+/// A worker, and three events that were handed out to it in replies that it never got.
+async fn three_lost() -> (RedisServer, Receiver, Worker) {
     let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
     redis.set_url("sales", &receiver.url("/sales")).await;
-    let _worker = Worker::start(&redis, &[]).await;
+    let worker = Worker::start(&redis, &[]).await;
     let workers: Vec<String> = redis.command(&["ZRANGE", "{webhooks}:workers", "0", "-1"]).await;
-    let began = Instant::now();
     for _ in 0..3 {
         push_lost(&redis, &workers[0]).await;
     }
+    (redis, receiver, worker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_reply_brought_is_delivered_once() {
+    let (redis, receiver, _worker) = three_lost().await;
+    let began = Instant::now();
     // Others are not held up.
     let other = redis.push(ENVELOPE).await;
     receiver.wait_for_of(&other, 1).await;
@@ -45,14 +51,8 @@ async fn what_a_lost_reply_brought_is_delivered_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_lost_connection_what_its_reply_brought_is_claimed_again_at_once() {
-    let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
-    redis.set_url("sales", &receiver.url("/sales")).await;
-    let _worker = Worker::start(&redis, &[]).await;
-    let workers: Vec<String> = redis.command(&["ZRANGE", "{webhooks}:workers", "0", "-1"]).await;
+    let (redis, receiver, _worker) = three_lost().await;
     let began = Instant::now();
-    for _ in 0..3 {
-        push_lost(&redis, &workers[0]).await;
-    }
     let _: u64 = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     receiver.wait_for(3).await;
     let took = began.elapsed();
