@@ -39,6 +39,13 @@ pub(crate) enum Wrong {
     Strange(String),
 }
 
+impl Wrong {
+    /// Its name.
+    pub(crate) fn kind(&self) -> String {
+        format!("{self:?}").chars().take_while(char::is_ascii_alphabetic).collect()
+    }
+}
+
 /// A violation, and the delivery it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
