@@ -1,5 +1,6 @@
 //! The checker, after the model of Jepsen's total-queue: what was put in came out, or is accounted for.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -25,18 +26,27 @@ pub(crate) enum Wrong {
     FalseReason(String),
     /// More than one dead letter.
     DeadTwice,
+    /// A dead letter of what arrived, and nothing hid that.
+    DeadAndDelivered,
     /// A dead letter of which the ERRORS webhook was not told.
     NotTold,
     /// It arrived where it does not belong, or nobody pushed it.
     Misdelivered,
     /// Two attempts at the same time, with no lease lost.
     Overlap,
-    /// It arrived twice, with nothing broken.
+    /// It arrived and was attempted again, and nothing that was broken explains it.
     Duplicate,
     /// More of them than were in flight at the faults that explain it.
     TooManyDuplicates,
     /// Something left over, or that nobody can have caused.
     Strange(String),
+}
+
+impl Wrong {
+    /// Its name.
+    pub(crate) fn kind(&self) -> String {
+        format!("{self:?}").chars().take_while(char::is_ascii_alphabetic).collect()
+    }
 }
 
 /// A violation, and the delivery it is about.
@@ -127,7 +137,7 @@ fn by_letter(letters: &[Letter]) -> HashMap<Delivery, Vec<&Letter>> {
 struct Checker<'a> {
     history: &'a History,
     excuses: Excuses<'a>,
-    /// How many duplicates each fault explains.
+    /// How many repetitions each fault explains.
     explained: Vec<u64>,
     wrong: Vec<Violation>,
     figures: Figures,
@@ -198,8 +208,12 @@ impl Checker<'_> {
             if !self.history.told.contains(delivery) {
                 self.blame(*delivery, Wrong::NotTold);
             }
-            if requests.iter().any(Request::succeeded) {
+            if let Some(success) = requests.iter().rfind(|request| request.succeeded()) {
                 self.figures.dead_and_delivered += 1;
+                let places = self.history.traffic.places(delivery.0).count();
+                if !self.excuses.may_die(Success::of(success, places)) {
+                    self.blame(*delivery, Wrong::DeadAndDelivered);
+                }
             }
             for letter in letters {
                 *self.figures.dead.entry(letter.reason.clone()).or_default() += 1;
@@ -240,16 +254,21 @@ impl Checker<'_> {
         if letter.attempts != MAX_ATTEMPTS {
             return Err(format!("exhausted after {} attempts of {MAX_ATTEMPTS}", letter.attempts));
         }
+        let sent = self.history.pushes.get(letter.event as usize).map_or(0, |push| push.sent);
         let failed: HashSet<u16> =
             requests.iter().filter(|request| !request.succeeded()).map(|request| request.attempt).collect();
-        let missing = MAX_ATTEMPTS as usize - failed.len().min(MAX_ATTEMPTS as usize);
-        let pushed = self.history.pushes.get(letter.event as usize).map(|push| push.sent);
-        let from = requests.iter().map(|request| request.from).chain(pushed).min().unwrap_or(0);
-        // The last attempt may be the one that nobody saw.
-        let to = requests.iter().map(|request| request.from).max().unwrap_or(0).max(letter.died);
-        let hidden = |fault: &Fault| fault.kind.hides_answers() && fault.touches(from, to, AFTERMATH);
-        if missing > 0 && !self.history.faults.iter().any(hidden) {
-            return Err(format!("exhausted, with {missing} attempts that no receiver saw fail"));
+        for missing in (1..=MAX_ATTEMPTS as u16).filter(|attempt| !failed.contains(attempt)) {
+            // It was made after those before it, and before those after it.
+            let before = requests.iter().filter(|request| request.attempt < missing);
+            let after = requests.iter().filter(|request| request.attempt > missing);
+            let from = before.map(|request| (request.attempt, Reverse(request.from))).max();
+            let to = after.map(|request| (Reverse(request.attempt), request.from)).max();
+            let from = from.map_or(sent, |(_, Reverse(from))| from);
+            let to = to.map_or(letter.died, |(_, to)| to);
+            let hidden = |fault: &Fault| fault.kind.hides_answers() && fault.touches(from, to, AFTERMATH);
+            if !self.history.faults.iter().any(hidden) {
+                return Err(format!("exhausted, and no receiver saw attempt {missing} fail"));
+            }
         }
         Ok(())
     }
@@ -263,38 +282,41 @@ impl Checker<'_> {
         if !known || !history.traffic.places(event).any(|wanted| wanted == place) {
             self.blame(delivery, Wrong::Misdelivered);
         }
-        let mut success: Option<Request> = None;
+        let mut arrived = false;
         for (at, request) in requests.iter().enumerate() {
             let before = &requests[..at];
             self.figures.ran_back += u64::from(before.iter().any(|before| before.attempt > request.attempt));
-            for before in before.iter().filter(|before| ended(before) > request.from.saturating_add(NOTICE)) {
+            for first in
+                (0..at).filter(|first| ended(&requests[*first]) > request.from.saturating_add(NOTICE))
+            {
                 self.figures.overlaps += 1;
-                if !self.excuses.lease_lost(before.from, request.from) {
+                if !self.excuses.overlap(&requests[first..=at]) {
                     self.blame(delivery, Wrong::Overlap);
                 }
             }
             if !request.succeeded() {
                 continue;
             }
-            match success {
-                Some(first) => self.duplicate(delivery, Success::of(&first, places), request),
-                None => {
-                    let repeatable = self.excuses.of(Success::of(request, places)).next().is_some();
-                    self.figures.repeatable += u64::from(repeatable);
-                }
+            let success = Success::of(request, places);
+            if arrived {
+                self.figures.duplicates += 1;
+            } else {
+                self.figures.repeatable += u64::from(self.excuses.of(success).next().is_some());
             }
-            success = Some(*request);
+            arrived = true;
+            if let Some(next) = requests.get(at + 1) {
+                self.repeated(delivery, success, next);
+            }
         }
     }
 
-    /// A fault explains a duplicate, and no more of them than were in flight at it: each entry has two destinations
-    /// at most. Where several faults explain it, it counts for the one that explains the least of its share.
-    fn duplicate(&mut self, delivery: Delivery, first: Success, second: &Request) {
-        self.figures.duplicates += 1;
+    /// A fault explains that a delivery that arrived is attempted again, and no more of them than were in flight at
+    /// it: each entry has two destinations at most. Where several faults explain it, it counts for the one that
+    /// explains the least of its share.
+    fn repeated(&mut self, delivery: Delivery, success: Success, next: &Request) {
         let left =
             |fault: usize| (2 * self.history.faults[fault].in_flight).saturating_sub(self.explained[fault]);
-        let explains = self.excuses.of(first).chain(self.excuses.resumed(second));
-        match explains.map(|fault| (left(fault), fault)).max() {
+        match self.excuses.explain(success, next).map(|fault| (left(fault), fault)).max() {
             None => self.blame(delivery, Wrong::Duplicate),
             Some((0, _)) => self.blame(delivery, Wrong::TooManyDuplicates),
             Some((_, fault)) => self.explained[fault] += 1,

@@ -141,13 +141,21 @@ fn exhausted_has_to_be_true() {
     let delivery = fail(&mut history, 3, End::Answered(500));
     bury(&mut history, delivery, "exhausted", MAX_ATTEMPTS, Some(500));
     assert!(matches!(wrong(&history)[..], [Wrong::FalseReason(_)]));
-    // The others may not have come through, the last among them.
-    for from in [12_000, 29_000] {
-        history.faults = vec![fault(FaultKind::CutReceivers, from, from + 1000)];
-        assert_eq!(wrong(&history), []);
+    // The others may not have come through: after the third (13,100), and before its death (30,000).
+    for (from, explains) in [(29_000, true), (13_200, true), (10_000, false), (32_500, false)] {
+        history.faults = vec![fault(FaultKind::CutReceivers, from, from + 500)];
+        assert_eq!(wrong(&history).is_empty(), explains, "{from}");
     }
-    history.faults[0] = fault(FaultKind::CutReceivers, 42_000, 43_000);
-    assert!(matches!(wrong(&history)[..], [Wrong::FalseReason(_)]));
+
+    // The fifth did not come through: between the fourth (14,100) and the sixth (16,100).
+    let mut history = good();
+    let delivery = fail(&mut history, MAX_ATTEMPTS as u16, End::Answered(500));
+    bury(&mut history, delivery, "exhausted", MAX_ATTEMPTS, Some(500));
+    history.requests.retain(|request| request.attempt != 5);
+    for (from, explains) in [(15_000, true), (11_000, false), (19_000, false)] {
+        history.faults = vec![fault(FaultKind::StallReceivers, from, from + 500)];
+        assert_eq!(wrong(&history).is_empty(), explains, "{from}");
+    }
 }
 
 #[test]
@@ -193,6 +201,30 @@ fn a_delivery_dies_once_and_the_errors_webhook_is_told() {
 }
 
 #[test]
+fn what_arrived_does_not_die_unless_that_was_hidden() {
+    let mut history = good();
+    let delivery = fail(&mut history, MAX_ATTEMPTS as u16, End::Answered(500));
+    bury(&mut history, delivery, "exhausted", MAX_ATTEMPTS, None);
+    let last = history.requests.last_mut().expect("there is one");
+    (last.to, last.end) = (last.from + 10, End::Answered(200));
+    let moment = last.to;
+    history.faults = vec![fault(FaultKind::CutReceivers, moment + 1000, moment + 2000)];
+    assert_eq!(wrong(&history), [Wrong::DeadAndDelivered]);
+    history.faults = vec![fault(FaultKind::CutReceivers, moment, moment + 1000)];
+    assert_eq!(wrong(&history), []);
+    assert_eq!(check(&history).1.dead_and_delivered, 1);
+}
+
+#[test]
+fn a_failed_attempt_after_a_success_is_a_repetition_too() {
+    let mut history = good();
+    again(&mut history, 5000);
+    history.requests.last_mut().expect("there is one").end = End::Answered(500);
+    assert_eq!(wrong(&history), [Wrong::Duplicate]);
+    assert_eq!(check(&history).1.duplicates, 0);
+}
+
+#[test]
 fn a_duplicate_needs_a_fault_that_explains_it() {
     let mut history = good();
     again(&mut history, 5000);
@@ -220,11 +252,22 @@ fn a_duplicate_needs_a_fault_that_explains_it() {
 #[test]
 fn a_fault_explains_no_more_duplicates_than_were_in_flight() {
     let mut history = good();
+    let first = history.requests[0];
+    // One entry, that is two deliveries at most.
     history.faults.push(Fault { in_flight: 1, ..fault(FaultKind::KillWorker, 10_300, 20_000) });
-    again(&mut history, 50);
-    again(&mut history, 100);
+    history.pushes = vec![history.pushes[0]; 3];
+    history.in_stream = Some(3);
+    history.requests.clear();
+    for event in 0..3 {
+        for place in history.traffic.places(event) {
+            history.requests.push(Request { event, place, ..first });
+        }
+    }
+    let once = history.requests.clone();
+    let repeated = |request: &Request| Request { from: 13_000, to: 13_010, ..*request };
+    history.requests.extend(once[..2].iter().map(repeated));
     assert_eq!(wrong(&history), []);
-    again(&mut history, 150);
+    history.requests.push(repeated(&once[2]));
     assert_eq!(wrong(&history), [Wrong::TooManyDuplicates]);
     // What another fault had in flight long before is no excuse; at the same time it is.
     history.faults.insert(0, fault(FaultKind::KillWorker, 5000, 5001));
@@ -245,9 +288,17 @@ fn two_attempts_at_once_need_a_lost_lease() {
         history.faults = vec![fault(kind, 10_000, to)];
         assert_eq!(wrong(&history), [Wrong::Overlap], "{kind:?}");
     }
-    history.faults = vec![fault(FaultKind::PauseWorker, 9_000, 11_500)];
+    history.faults = vec![fault(FaultKind::PauseWorker, 10_050, 11_500)];
     assert_eq!(wrong(&history), []);
     assert_eq!(check(&history).1.overlaps, 1);
+    // What is paused begins nothing; a worker without Redis goes on for a while.
+    history.faults = vec![fault(FaultKind::PauseWorker, 9_000, 11_000)];
+    assert_eq!(wrong(&history), [Wrong::Overlap]);
+    history.faults = vec![fault(FaultKind::CutRedis, 9_000, 11_000)];
+    assert_eq!(wrong(&history), []);
+    // An attempt that was paused on its way comes late.
+    history.faults = vec![fault(FaultKind::PauseWorker, 9_000, 11_600)];
+    assert_eq!(wrong(&history), []);
 }
 
 #[test]

@@ -30,6 +30,7 @@ const FIRST_TAKEOVER: Ms = 1500;
 pub(super) struct Success {
     pub(super) from: Ms,
     pub(super) to: Ms,
+    pub(super) attempt: u16,
     /// Whether the entry is held for another destination, too.
     pub(super) shared: bool,
 }
@@ -38,7 +39,7 @@ impl Success {
     /// The success of a request of an event with so many destinations. What is tried again has an entry of its own.
     pub(super) fn of(request: &Request, places: usize) -> Self {
         let shared = places > 1 && request.attempt == 1;
-        Self { from: request.from, to: request.to, shared }
+        Self { from: request.from, to: request.to, attempt: request.attempt, shared }
     }
 }
 
@@ -46,7 +47,7 @@ impl Success {
 pub(super) struct Excuses<'a>(pub(super) &'a [Fault]);
 
 impl Excuses<'_> {
-    /// The faults that a success may be repeated because of, by their places in the list.
+    /// The faults that a success may be repeated because of, by their places in the list; at any moment.
     pub(super) fn of(&self, success: Success) -> impl Iterator<Item = usize> {
         // Whoever it was that made the delivery; what a fault says of one worker is looked at after that.
         let latest = self.settled_by(success, None);
@@ -60,15 +61,57 @@ impl Excuses<'_> {
             .map(|(place, _)| place)
     }
 
-    /// The pauses that may have held an attempt between its worker's last look at the lease and the receiver.
-    pub(super) fn resumed(&self, second: &Request) -> impl Iterator<Item = usize> {
-        let came_at = second.from;
-        let resumed = move |fault: &Fault| {
-            fault.kind == FaultKind::PauseWorker
-                && self.costs_a_lease(fault)
-                && (fault.to..=fault.to + ON_ITS_WAY).contains(&came_at)
+    /// Of those, the faults because of which it may be followed by this request.
+    pub(super) fn explain(&self, success: Success, next: &Request) -> impl Iterator<Item = usize> {
+        let (came_at, counted) = (next.from, next.attempt > success.attempt);
+        let explains = move |fault: &Fault| {
+            // What was not settled is repeated under its number. Under the next one comes what its worker took for
+            // failed, or what comes after a repetition that nobody saw.
+            let number = !counted || fault.kind.hides_answers() || self.unseen(success.to, came_at);
+            number && self.repeated_from(fault) <= came_at
         };
-        self.0.iter().enumerate().filter(move |(_, fault)| resumed(fault)).map(|(place, _)| place)
+        let of = self.of(success).filter(move |place| explains(&self.0[*place]));
+        let resumed = self.0.iter().enumerate().filter(move |(_, fault)| self.resumed(fault, came_at));
+        of.chain(resumed.map(|(place, _)| place))
+    }
+
+    /// Whether an attempt within these times may not have come to its receiver.
+    fn unseen(&self, from: Ms, to: Ms) -> bool {
+        use FaultKind::{CutReceivers, StallReceivers};
+        let hides = |fault: &&Fault| matches!(fault.kind, CutReceivers | StallReceivers);
+        self.0.iter().filter(hides).any(|fault| fault.touches(from, to, ON_ITS_WAY))
+    }
+
+    /// Whether a delivery that arrived may be a dead letter.
+    pub(super) fn may_die(&self, success: Success) -> bool {
+        self.of(success).next().is_some() || self.0.iter().any(|fault| self.resumed(fault, success.from))
+    }
+
+    /// Whether this is a pause that may have held an attempt between its worker's last look at the lease and the
+    /// receiver.
+    fn resumed(&self, fault: &Fault, came_at: Ms) -> bool {
+        fault.kind == FaultKind::PauseWorker
+            && self.costs_a_lease(fault)
+            && (fault.to..=fault.to + ON_ITS_WAY).contains(&came_at)
+    }
+
+    /// From when on what a fault undid can be done again: another worker has to miss heartbeats first, unless it was
+    /// told, or the worker is still there.
+    fn repeated_from(&self, fault: &Fault) -> Ms {
+        use FaultKind::{CutReceivers, StallReceivers, TermWorker};
+        if matches!(fault.kind, TermWorker | CutReceivers | StallReceivers) {
+            return fault.from;
+        }
+        // Its heartbeats may not have come through before, either.
+        let mut silent = fault.from;
+        let concerns =
+            |other: &Fault| fault.worker.is_none() || other.worker.is_none_or(|it| Some(it) == fault.worker);
+        for other in self.0.iter().rev().filter(|other| other.may_cost_a_lease() && concerns(other)) {
+            if other.from <= silent && other.to + LEASE_AT_RISK >= silent {
+                silent = other.from;
+            }
+        }
+        silent + FIRST_TAKEOVER
     }
 
     /// Whether a success can have been unsettled when this fault ended its worker or its worker's lease, or can have
@@ -127,13 +170,20 @@ impl Excuses<'_> {
         fault.from + LAST_BEGINNING
     }
 
-    /// Whether a worker that began an attempt at `before` can have lost its lease until another began at `after`.
-    pub(super) fn lease_lost(&self, before: Ms, after: Ms) -> bool {
-        self.0.iter().any(|fault| {
-            before <= fault.from + LAST_BEGINNING
-                && after >= fault.from + FIRST_TAKEOVER
-                && self.costs_a_lease(fault)
-        })
+    /// Whether the first of these requests may still be under way when the last comes: the worker of one of them has
+    /// lost its lease, or was paused on its way. Those between came between.
+    pub(super) fn overlap(&self, requests: &[Request]) -> bool {
+        let [before, between @ .., after] = requests else { return true };
+        // The next owner begins with the same number; it comes to the next one only when its own attempt has failed.
+        let number = after.attempt <= before.attempt
+            || between.iter().any(|request| request.attempt + 1 == after.attempt)
+            || self.unseen(before.from, after.from);
+        let taken_over = |fault: &Fault| {
+            let in_time =
+                before.from <= self.last_beginning(fault) && after.from >= fault.from + FIRST_TAKEOVER;
+            in_time && number && self.costs_a_lease(fault)
+        };
+        self.0.iter().any(|fault| taken_over(fault) || self.resumed(fault, after.from))
     }
 
     fn costs_a_lease(&self, fault: &Fault) -> bool {

@@ -16,11 +16,20 @@ fn at(worker: usize, fault: Fault) -> Fault {
 
 /// A success that ended at this moment.
 fn success(to: Ms) -> Success {
-    Success { from: to - 10, to, shared: false }
+    Success { from: to - 10, to, attempt: 1, shared: false }
 }
 
 fn excused(faults: &[Fault], success: Success) -> bool {
     Excuses(faults).of(success).next().is_some()
+}
+
+/// Whether it is, by a request that comes at this moment.
+fn explained(faults: &[Fault], success: Success, from: Ms) -> bool {
+    Excuses(faults).explain(success, &request(1, from, from + 10)).next().is_some()
+}
+
+fn request(attempt: u16, from: Ms, to: Ms) -> Request {
+    Request { event: 0, place: Place::GLOBAL, attempt, from, to, end: End::Answered(200) }
 }
 
 /// Holds that of the successes that ended within these times, and of no others, a repetition is excused.
@@ -71,16 +80,34 @@ fn a_paused_worker_excuses_what_was_under_way_when_it_was_frozen() {
 
 #[test]
 fn an_attempt_that_was_frozen_on_its_way_comes_when_its_worker_goes_on() {
-    let place = Place::GLOBAL;
-    let (end, to) = (End::Answered(200), Ms::MAX);
-    let comes_at = |from| Request { event: 0, place, attempt: 1, from, to, end };
     let paused = [fault(FaultKind::PauseWorker, 20_000, 26_000)];
-    let resumed = |from| Excuses(&paused).resumed(&comes_at(from)).next().is_some();
+    // The other worker's success, long after the pause began.
+    let resumed = |from| explained(&paused, success(24_000), from);
     assert!(!resumed(25_999));
     assert!(resumed(26_000) && resumed(26_000 + ON_ITS_WAY));
     assert!(!resumed(26_000 + ON_ITS_WAY + 1));
     let short = [fault(FaultKind::PauseWorker, 20_000, 20_900)];
-    assert!(Excuses(&short).resumed(&comes_at(20_900)).next().is_none());
+    assert!(!explained(&short, success(24_000), 20_900));
+}
+
+#[test]
+fn nobody_takes_over_before_heartbeats_can_have_been_missed() {
+    for kind in [FaultKind::KillWorker, FaultKind::CutRedis, FaultKind::PauseWorker] {
+        let faults = [at(1, fault(kind, 20_000, 29_000))];
+        assert!(!explained(&faults, success(20_000), 21_499), "{kind:?}");
+        assert!(explained(&faults, success(20_000), 21_500), "{kind:?}");
+    }
+    // They were missed before, too.
+    let killed = at(1, fault(FaultKind::KillWorker, 20_000, 29_000));
+    for (worker, earliest) in [(1, 20_600), (0, 21_500)] {
+        let faults = [at(worker, fault(FaultKind::CutRedis, 19_100, 19_900)), killed.clone()];
+        assert!(!explained(&faults, success(20_000), earliest - 1), "{worker}");
+        assert!(explained(&faults, success(20_000), earliest), "{worker}");
+    }
+    // A worker that stops tells the others, and one whose answer was lost tries again.
+    for kind in [FaultKind::TermWorker, FaultKind::CutReceivers] {
+        assert!(explained(&[fault(kind, 20_000, 29_000)], success(20_000), 20_100), "{kind:?}");
+    }
 }
 
 #[test]
@@ -139,4 +166,37 @@ fn what_redis_holds_up_is_settled_later() {
         let faults = [other, killed.clone()];
         assert!(!Excuses(&faults).of(success(20_000 - SETTLEMENT - 1)).any(|fault| fault == 1), "{kind:?}");
     }
+}
+
+#[test]
+fn what_was_not_settled_is_repeated_under_its_number() {
+    let next = |faults: &[Fault]| {
+        Excuses(faults).explain(success(20_000), &request(2, 24_000, 24_010)).next().is_some()
+    };
+    for kind in [FaultKind::KillWorker, FaultKind::CutRedis, FaultKind::TermWorker] {
+        let undone = fault(kind, 20_100, 29_000);
+        assert!(explained(std::slice::from_ref(&undone), success(20_000), 24_000), "{kind:?}");
+        assert!(!next(std::slice::from_ref(&undone)), "{kind:?}");
+        // The first repetition came to nobody.
+        assert!(next(&[undone, fault(FaultKind::CutReceivers, 22_000, 23_000)]), "{kind:?}");
+    }
+    // Here its worker took it for failed.
+    for kind in [FaultKind::StallReceivers, FaultKind::PauseWorker] {
+        assert!(next(&[fault(kind, 20_100, 29_000)]), "{kind:?}");
+    }
+}
+
+#[test]
+fn of_two_attempts_at_once_the_second_has_the_number_of_the_first() {
+    let cut = [fault(FaultKind::CutRedis, 20_000, 25_000)];
+    let (first, again) = (request(1, 22_900, 24_900), request(1, 23_100, 23_110));
+    let next = request(2, 23_500, 23_510);
+    assert!(Excuses(&cut).overlap(&[first, again]));
+    assert!(!Excuses(&cut).overlap(&[first, next]));
+    // It has it all the same when the new owner's own attempt failed, or may have.
+    assert!(Excuses(&cut).overlap(&[first, again, next]));
+    let hidden = [cut[0].clone(), fault(FaultKind::CutReceivers, 23_200, 23_300)];
+    assert!(Excuses(&hidden).overlap(&[first, next]));
+    // Without a lost lease nothing helps.
+    assert!(!Excuses(&hidden[1..]).overlap(&[first, again]));
 }

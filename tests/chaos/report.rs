@@ -1,5 +1,6 @@
 //! What a run prints: its figures, and of each violation the history.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::check::{Figures, Violation, by_kind};
@@ -39,7 +40,12 @@ pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Optio
 
 /// Prints violations, the first few with their history.
 pub(crate) async fn violations(found: &[Violation], history: &History, cluster: &Cluster) {
-    for violation in found.iter().take(TOLD * 10) {
+    if !found.is_empty() {
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        found.iter().for_each(|violation| *kinds.entry(violation.wrong.kind()).or_default() += 1);
+        println!("violations  {}: {kinds:?}", found.len());
+    }
+    for violation in found.iter().take(TOLD * 4) {
         println!("VIOLATION {violation}");
     }
     for violation in found.iter().filter(|violation| violation.delivery.is_some()).take(TOLD) {

@@ -147,16 +147,16 @@ impl Traffic {
         let percent = chance % 100;
         match character {
             Character::Doomed => Behaviour::Answer(if percent < 50 { 500 } else { 503 }, Duration::ZERO),
-            Character::Picky if of_event.is_multiple_of(5) => Behaviour::Answer(404, Duration::ZERO),
+            Character::Picky if of_event.is_multiple_of(5) => Behaviour::Answer(404, slowly),
             Character::Flaky => match percent {
-                0..55 => Behaviour::Answer(200, Duration::ZERO),
-                55..65 => Behaviour::Answer(204, slowly),
-                65..77 => Behaviour::Answer(500, Duration::ZERO),
-                77..87 => Behaviour::Answer(503, slowly),
-                87..95 => Behaviour::Close,
+                0..30 => Behaviour::Answer(200, Duration::ZERO),
+                30..60 => Behaviour::Answer(204, slowly),
+                60..72 => Behaviour::Answer(500, Duration::ZERO),
+                72..82 => Behaviour::Answer(503, slowly),
+                82..90 => Behaviour::Close,
                 _ => Behaviour::Hang,
             },
-            Character::Steady | Character::Picky if percent < 90 => Behaviour::Answer(200, Duration::ZERO),
+            Character::Steady | Character::Picky if percent < 50 => Behaviour::Answer(200, Duration::ZERO),
             Character::Steady | Character::Picky => Behaviour::Answer(200, slowly),
         }
     }
