@@ -77,8 +77,8 @@ impl Excuses<'_> {
 
     /// Whether an attempt within these times may not have come to its receiver.
     fn unseen(&self, from: Ms, to: Ms) -> bool {
-        use FaultKind::{CutReceivers, StallReceivers};
-        let hides = |fault: &&Fault| matches!(fault.kind, CutReceivers | StallReceivers);
+        use FaultKind::{CutReceivers, Stall, StallReceivers};
+        let hides = |fault: &&Fault| matches!(fault.kind, CutReceivers | StallReceivers | Stall);
         self.0.iter().filter(hides).any(|fault| fault.touches(from, to, ON_ITS_WAY))
     }
 
@@ -98,8 +98,8 @@ impl Excuses<'_> {
     /// From when on what a fault undid can be done again: another worker has to miss heartbeats first, unless it was
     /// told, or the worker is still there.
     fn repeated_from(&self, fault: &Fault) -> Ms {
-        use FaultKind::{CutReceivers, StallReceivers, TermWorker};
-        if matches!(fault.kind, TermWorker | CutReceivers | StallReceivers) {
+        use FaultKind::{CutReceivers, Stall, StallReceivers, TermWorker};
+        if matches!(fault.kind, TermWorker | CutReceivers | StallReceivers | Stall) {
             return fault.from;
         }
         // Its heartbeats may not have come through before, either.
@@ -118,7 +118,7 @@ impl Excuses<'_> {
     /// been kept from its worker by it.
     fn repeats(&self, fault: &Fault, success: Success) -> bool {
         use FaultKind::{
-            CutReceivers, CutRedis, KillAllWorkers, KillRedis, KillWorker, PauseRedis, PauseWorker,
+            CutReceivers, CutRedis, KillAllWorkers, KillRedis, KillWorker, PauseRedis, PauseWorker, Stall,
             StallReceivers, StallRedis, TermWorker,
         };
         let unsettled_at = |moment: Ms| moment <= self.settled_by(success, fault.worker);
@@ -137,6 +137,8 @@ impl Excuses<'_> {
             CutReceivers | StallReceivers => {
                 success.to + ON_ITS_WAY >= fault.from && success.to <= fault.from + ON_ITS_WAY
             }
+            // Whatever was on its way or unsettled then.
+            Stall => success.from <= fault.to + ON_ITS_WAY && unsettled_at(fault.from),
             _ => false,
         }
     }
@@ -204,9 +206,11 @@ impl Excuses<'_> {
 
 /// How long settlements may wait after a fault that holds them up.
 fn recovery(kind: FaultKind) -> Option<Ms> {
-    use FaultKind::{CutRedis, DelayRedis, KillClients, KillRedis, PauseRedis, PauseWorker, StallRedis};
+    use FaultKind::{
+        CutRedis, DelayRedis, KillClients, KillRedis, PauseRedis, PauseWorker, Stall, StallRedis,
+    };
     match kind {
-        KillRedis | PauseRedis | CutRedis | StallRedis => Some(RECOVERY),
+        KillRedis | PauseRedis | CutRedis | StallRedis | Stall => Some(RECOVERY),
         PauseWorker | KillClients | DelayRedis => Some(CATCHING_UP),
         _ => None,
     }

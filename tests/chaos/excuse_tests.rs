@@ -2,6 +2,7 @@
 
 use super::excuse::{CATCHING_UP, Excuses, HALF_DONE, ON_ITS_WAY, RECOVERY, SETTLEMENT, Success};
 use super::history::{End, Fault, FaultKind, Ms, Request};
+use super::machine::stall;
 use super::traffic::{Place, TIMEOUT};
 
 const TIMEOUT_MS: Ms = TIMEOUT.as_millis() as Ms;
@@ -199,4 +200,12 @@ fn of_two_attempts_at_once_the_second_has_the_number_of_the_first() {
     assert!(Excuses(&hidden).overlap(&[first, next]));
     // Without a lost lease nothing helps.
     assert!(!Excuses(&hidden[1..]).overlap(&[first, again]));
+}
+
+#[test]
+fn a_machine_that_stands_still_excuses_what_was_on_its_way_or_unsettled_then() {
+    excuses(&[stall(20_000, 21_000)], 20_000 - SETTLEMENT, 21_000 + ON_ITS_WAY + 10);
+    let stalled = [stall(20_000, 21_000)];
+    assert!(explained(&stalled, success(20_500), 22_500));
+    assert!(!explained(&stalled, success(19_000), 22_500));
 }

@@ -86,6 +86,8 @@ pub(crate) enum FaultKind {
     StallProducer,
     /// Redis hears the producer, and the producer hears nothing.
     MuteProducer,
+    /// Everything at once, and nobody's doing: the machine stood still.
+    Stall,
 }
 
 impl FaultKind {
@@ -111,7 +113,14 @@ impl FaultKind {
 
     /// Whether a worker can take an attempt for failed that its receiver never saw, or took for a success.
     pub(crate) fn hides_answers(self) -> bool {
-        matches!(self, Self::CutReceivers | Self::StallReceivers | Self::DelayReceivers | Self::PauseWorker)
+        matches!(
+            self,
+            Self::CutReceivers
+                | Self::StallReceivers
+                | Self::DelayReceivers
+                | Self::PauseWorker
+                | Self::Stall
+        )
     }
 
     /// Whether workers can be found dead because of it.
@@ -126,6 +135,7 @@ impl FaultKind {
                 | Self::PauseRedis
                 | Self::CutRedis
                 | Self::StallRedis
+                | Self::Stall
         )
     }
 }
@@ -153,8 +163,8 @@ impl Fault {
 
     /// Whether a worker that still attempts something can have lost its lease by it. A killed one attempts nothing.
     pub(crate) fn may_cost_a_lease(&self) -> bool {
-        use FaultKind::{CutRedis, KillRedis, PauseRedis, PauseWorker, StallRedis};
-        matches!(self.kind, PauseWorker | KillRedis | PauseRedis | CutRedis | StallRedis)
+        use FaultKind::{CutRedis, KillRedis, PauseRedis, PauseWorker, Stall, StallRedis};
+        matches!(self.kind, PauseWorker | KillRedis | PauseRedis | CutRedis | StallRedis | Stall)
     }
 
     pub(crate) fn touches(&self, from: Ms, to: Ms, slack: Ms) -> bool {

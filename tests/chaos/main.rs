@@ -15,6 +15,7 @@ mod dice;
 mod excuse;
 mod excuse_tests;
 mod history;
+mod machine;
 mod nemesis;
 mod producer;
 mod proxy;

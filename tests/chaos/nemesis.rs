@@ -52,6 +52,7 @@ impl Deck {
             FaultKind::DelayRedis | FaultKind::DelayReceivers => dice.ms(1000..=3000),
             FaultKind::CutProducer => dice.ms(0..=1000),
             FaultKind::StallProducer | FaultKind::MuteProducer => dice.ms(100..=2500),
+            FaultKind::Stall => unreachable!("the machine stands still by itself"),
         };
         Strike {
             kind,
@@ -89,7 +90,7 @@ pub(crate) async fn rage(cluster: &Cluster, seed: u64, until: Instant) -> Vec<Fa
 async fn strike(cluster: &Cluster, strike: Strike) -> Fault {
     use FaultKind::{
         CutProducer, CutReceivers, CutRedis, DelayReceivers, DelayRedis, FlushScripts, KillAllWorkers,
-        KillClients, KillRedis, KillWorker, MuteProducer, PauseRedis, PauseWorker, StallProducer,
+        KillClients, KillRedis, KillWorker, MuteProducer, PauseRedis, PauseWorker, Stall, StallProducer,
         StallReceivers, StallRedis, TermWorker,
     };
     match strike.kind {
@@ -108,6 +109,7 @@ async fn strike(cluster: &Cluster, strike: Strike) -> Fault {
             let way = cluster.of_producer.lock().await;
             on_producer(cluster, strike, &way).await
         }
+        Stall => unreachable!("the machine stands still by itself"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::{Figures, Violation, by_kind};
 use super::cluster::Cluster;
-use super::history::{History, Ms};
+use super::history::{Fault, FaultKind, History, Ms};
 use super::traffic::Traffic;
 
 /// How many violations are told with their history.
@@ -18,7 +18,10 @@ const LOG_LINES: usize = 40;
 /// Prints the figures.
 pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Option<Duration>) {
     let Figures { pushed, acknowledged, deliveries, delivered, attempts, duplicates, .. } = figures;
-    let faults = history.faults.len();
+    let is_stall = |fault: &&Fault| fault.kind == FaultKind::Stall;
+    let stalls: Vec<&Fault> = history.faults.iter().filter(is_stall).collect();
+    let stalled: Ms = stalls.iter().map(|stall| stall.to - stall.from).sum();
+    let faults = history.faults.len() - stalls.len();
     println!("events      {pushed} pushed, {acknowledged} acknowledged");
     println!("            {} of the others were in the stream all the same", figures.unsure_and_there);
     println!("deliveries  {deliveries} of these events; {delivered} arrived");
@@ -30,6 +33,7 @@ pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Optio
     );
     println!("overlaps    {} after lost leases", figures.overlaps);
     println!("faults      {faults}: {:?}", by_kind(&history.faults));
+    println!("machine     stood still {} times, {stalled} ms in all", stalls.len());
     let (slowest, event) = figures.slowest;
     println!("slowest     {} ms from push to first attempt ({})", slowest, Traffic::id(event));
     match settled_after {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::check::{Violation, check};
 use super::cluster::Cluster;
 use super::history::{History, Letter};
+use super::machine::Watch;
 use super::nemesis::rage;
 use super::producer::Producer;
 use super::receiver::dead_delivery;
@@ -66,7 +67,8 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     let url = cluster.producers_url().await;
     let producer = Producer { url, traffic, clock: cluster.clock, rate: run.rate };
     let pushing = tokio::spawn(producer.push_until(end));
-    let faults = rage(&cluster, run.seed, end).await;
+    let watch = Watch::start(cluster.clock);
+    let mut faults = rage(&cluster, run.seed, end).await;
     let pushes = pushing.await.expect("the producer does not panic");
     cluster.of_producer.lock().await.reset();
 
@@ -76,6 +78,8 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
         post.worker.signal("TERM");
         post.worker.ended().await;
     }
+    faults.extend(watch.stalls());
+    faults.sort_by_key(|fault| fault.from);
     let received = cluster.receivers.take();
     let mut history = History {
         traffic,
