@@ -1,31 +1,21 @@
 //! The only wiring: which tasks a worker has, and the order in which they stop.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod stages;
 
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::stages::{Ended, Stages};
 use crate::config::Config;
 use crate::decide::fan_out::GlobalRule;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
-use crate::flow::{
-    Attempting, BEAT_TIMEOUT, DEAD_AFTER, Destinations, Dispatcher, Heartbeat, Intake, Lease, Outage,
-    Promoter, Reclaim, Recovery, Router, Routing, Settler, Trimmer, Undertaker,
-};
+use crate::flow::{DEAD_AFTER, Destinations, Lease, Outage};
 use crate::http::{Client, ClientSettings};
-use crate::model::{Held, Target, Webhook};
-use crate::store::{Redis, RedisSettings, StoreError};
-
-/// How much settled work waits for Redis before attempts wait for it.
-const SETTLE_QUEUE: usize = 1024;
-/// How long settling may go on after the last attempt has ended.
-const SETTLE_GRACE: Duration = Duration::from_secs(5);
-
-/// How long a pending entry idles at least, beyond the timeouts of its attempts, before any worker may claim it.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+use crate::model::{Target, Webhook};
+use crate::store::{Beat, Redis, RedisSettings, StoreError};
 
 /// Why a worker could not be started, or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,107 +52,15 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
 
     tell_fitness(&redis).await;
 
-    let (settle, work) = mpsc::channel(SETTLE_QUEUE);
-    let (dispatch, queue) = mpsc::channel(config.worker_concurrency);
-    let sooner = Arc::new(Notify::new());
-    let undertaker = Undertaker { redis: redis.clone(), tell_errors: destinations.errors.is_some() };
-    let held = Held::default();
-    let routing = Routing {
-        destinations,
-        max_event_bytes: config.max_event_bytes,
-        max_age: config.retry.max_age,
-        held: held.clone(),
-    };
-    let router = Arc::new(Router::new(redis.clone(), routing, dispatch, settle.clone()));
     let (lease_told, lease) = watch::channel(lease);
-    let (dead_told, dead) = mpsc::channel(1);
-    let heartbeat =
-        Heartbeat { redis: redis.apart(BEAT_TIMEOUT)?, lease: lease_told, dead: dead_told, new_name };
-
-    let dispatcher = Dispatcher {
-        redis: redis.clone(),
-        slots: config.worker_concurrency,
-        grace: config.shutdown_grace,
-        attempting: Attempting::new(client, Arc::new(config.routes.clone())),
-        lease: lease.clone(),
-        settle,
-    };
-    let settler = Settler {
-        redis: redis.clone(),
-        retry: config.retry.clone(),
-        undertaker,
-        sooner: Arc::clone(&sooner),
-    };
-    let reclaim = Arc::new(Reclaim::new(redis.clone(), Arc::clone(&router), held));
-    let intake = Intake {
-        redis: redis.clone(),
-        router: Arc::clone(&router),
-        reclaim: Arc::clone(&reclaim),
-        lease: lease.clone(),
-    };
-    let forgotten_after = FORGOTTEN_AFTER + config.request_timeout * 4;
-    let recovery =
-        Recovery { redis: redis.clone(), router, reclaim, lease: lease.clone(), dead, forgotten_after };
-    let promoter = Promoter { redis: redis.clone(), sooner };
-    let trimmer = Trimmer {
-        redis: redis.clone(),
-        max_age: config.dead_letter_max_age,
-        max_len: config.dead_letter_max_len,
-    };
-
-    // Everything that reads stops with `stop`; with it and the dispatcher gone the settler's queue ends. Heartbeats go
-    // on until all is settled: this worker must not be taken for dead while it finishes.
-    let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
-    let mut readers = JoinSet::new();
-    readers.spawn(intake.run(stop.clone()));
-    readers.spawn(promoter.run(stop.clone()));
-    if config.dead_letter_max_age.is_some() || config.dead_letter_max_len.is_some() {
-        readers.spawn(trimmer.run(stop.clone()));
-    }
-    readers.spawn(dispatcher.run(queue, stop.clone()));
-    let mut settling = JoinSet::new();
-    settling.spawn(settler.run(work, give_up.clone()));
-    readers.spawn(recovery.run(stop.clone()));
-    let until_settled = settled.clone();
-    let beating = std::thread::Builder::new()
-        .name("heartbeat".to_owned())
-        .spawn(move || heartbeat.run(until_settled))
-        .map_err(StartError::Thread)?;
-
-    let failed = until_stopped(readers, settling, &stop, &give_up, config.shutdown_grace).await;
-    settled.cancel();
-    // It ends within a heartbeat.
-    let _ = tokio::task::spawn_blocking(move || beating.join()).await;
+    let ended =
+        Stages::of(config, &redis, client, destinations, lease_told, &lease)?.run(config, stop).await?;
     let name = Arc::clone(&lease.borrow().name);
     leave(&redis, &name).await;
-    if failed { Err(StartError::Stage) } else { Ok(()) }
-}
-
-/// Waits for `stop`, or for a stage that ends by itself, which none should: then true. Returns once all have ended.
-async fn until_stopped(
-    mut readers: JoinSet<()>,
-    mut settling: JoinSet<()>,
-    stop: &CancellationToken,
-    give_up: &CancellationToken,
-    grace: Duration,
-) -> bool {
-    let mut failed = false;
-    tokio::select! {
-        () = stop.cancelled() => {}
-        _ = readers.join_next() => failed = !stop.is_cancelled(),
-        _ = settling.join_next() => failed = !stop.is_cancelled(),
+    match ended {
+        Ended::AsToldTo => Ok(()),
+        Ended::ByItself => Err(StartError::Stage),
     }
-    stop.cancel();
-    tracing::info!("stopping");
-    let finished = async { while readers.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace + SETTLE_GRACE, finished).await.is_err() {
-        readers.shutdown().await;
-    }
-    if tokio::time::timeout(SETTLE_GRACE, settling.join_next()).await.is_err() {
-        give_up.cancel();
-        settling.join_next().await;
-    }
-    failed
 }
 
 /// Waits for Redis, creates what is missing, and makes the first heartbeat. None when `stop` came first.
@@ -176,7 +74,9 @@ async fn join(redis: &Redis, stop: &CancellationToken) -> Result<Option<Lease>, 
             redis.beat(&name, DEAD_AFTER, true).await
         };
         match joined.await {
-            Ok(_) => return Ok(Some(Lease::new(name, sent))),
+            Ok(Beat::Alive { alive, .. }) => return Ok(Some(Lease::new(name, sent).among(alive))),
+            // Not with the first beat under a name.
+            Ok(Beat::Fenced) => {}
             Err(error) => outage.wait(&error, stop).await,
         }
     }
@@ -237,6 +137,7 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
         events: Vec::new(),
         headers: global.headers.clone(),
         secrets: global.secrets.clone(),
+        rate_limit: global.rate_limit,
     };
     let target = |webhook: &Webhook, what: &str| {
         webhook::target(webhook).map_err(|error| StartError::Destination(format!("{what}: {error}")))
@@ -252,6 +153,7 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
                 base64: true,
                 headers: Vec::new(),
                 secrets: Vec::new(),
+                rate_limit: None,
                 ..webhook(url)
             };
             let target = target(&plain, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")?;

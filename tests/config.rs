@@ -66,6 +66,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("STREAM", "events"),
     ("WORKER_CONCURRENCY", "65536"),
     ("MAX_EVENT_BYTES", "1024"),
+    ("MEMORY_BUDGET_BYTES", "1048576"),
     ("SHUTDOWN_GRACE_SECONDS", "0"),
     ("WEBHOOK_GLOBAL_ENABLED", "true"),
     ("WEBHOOK_GLOBAL_URL", "https://example.com/a?token=1"),
@@ -73,6 +74,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("WEBHOOK_GLOBAL_BASE64", "false"),
     ("WEBHOOK_GLOBAL_HEADERS", r#"{"x-a":"1"}"#),
     ("WEBHOOK_GLOBAL_SECRET", SECRET),
+    ("WEBHOOK_GLOBAL_RATE_LIMIT", "0.5"),
     ("WEBHOOK_EVENTS_ERRORS", "true"),
     ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", "http://localhost:1"),
     ("WEBHOOK_ROUTES", "FOO=bar"),
@@ -117,12 +119,14 @@ fn values_are_read_into_their_types() {
     assert_eq!(config.stream, "events");
     assert_eq!(config.worker_concurrency, 65_536);
     assert_eq!(config.max_event_bytes, 1024);
+    assert_eq!(config.memory_budget_bytes, 1_048_576);
     assert_eq!(config.shutdown_grace, Duration::ZERO);
     assert!(config.global.enabled && config.global.by_events && !config.global.base64);
     assert_eq!(config.global.url.as_deref(), Some("https://example.com/a?token=1"));
     let header = &config.global.headers[0];
     assert_eq!((header.0.as_str(), header.1.expose()), ("x-a", "1"));
     assert_eq!(config.global.secrets[0].expose(), SECRET);
+    assert_eq!(config.global.rate_limit, Some(0.5));
     assert!(config.errors.enabled);
     assert_eq!(config.errors.url.as_deref(), Some("http://localhost:1"));
     assert_eq!(config.routes.suffix(&event("foo")), "bar");
@@ -186,6 +190,11 @@ fn wrong_whole_numbers_are_refused_with_what_is_allowed() {
     for (name, wrong, allowed) in [
         ("WORKER_CONCURRENCY", &["0", "65537"][..], "a whole number from 1 to 65536"),
         ("MAX_EVENT_BYTES", &["1023", "536870913", "16MiB"], "a whole number from 1024 to 536870912"),
+        (
+            "MEMORY_BUDGET_BYTES",
+            &["0", "1048575", "1099511627777", "64MiB"],
+            "a whole number from 1048576 to 1099511627776",
+        ),
         ("WEBHOOK_REQUEST_TIMEOUT_MS", &["0", "3600001"], "milliseconds from 1 to 3600000"),
         ("WEBHOOK_CONNECT_TIMEOUT_MS", &["0", "5s"], "milliseconds from 1 to 3600000"),
         ("WEBHOOK_RETRY_MAX_ATTEMPTS", &["0", "10001"], "a whole number from 1 to 10000"),
@@ -208,6 +217,8 @@ fn wrong_decimals_are_refused_with_what_is_allowed() {
         ("WEBHOOK_RETRY_MAX_AGE_SECONDS", "0", "seconds from 1 to 315360000"),
         ("DEAD_LETTER_MAX_AGE_SECONDS", "0.5", "seconds from 1 to 315360000"),
         ("WEBHOOK_RETRY_JITTER_FACTOR", "1.01", "a number from 0 to 1"),
+        ("WEBHOOK_GLOBAL_RATE_LIMIT", "0", "a number from 0.001 to 1000000"),
+        ("WEBHOOK_GLOBAL_RATE_LIMIT", "1000000.1", "a number from 0.001 to 1000000"),
     ] {
         for value in decimal.iter().chain([&wrong, &"9".repeat(400).as_str()]) {
             let problem = problem(name, value);
@@ -469,6 +480,16 @@ fn a_mistyped_variable_gets_a_warning() {
 }
 
 #[test]
+fn an_event_that_exceeds_the_memory_gets_a_warning() {
+    let sizes =
+        |event, memory| config(&[("MAX_EVENT_BYTES", event), ("MEMORY_BUDGET_BYTES", memory)]).warnings;
+    assert_eq!(sizes("2097152", "2097152"), [""; 0]);
+    let warnings = sizes("2097153", "2097152");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("MAX_EVENT_BYTES is larger than MEMORY_BUDGET_BYTES"), "{warnings:?}");
+}
+
+#[test]
 fn what_sends_nothing_gets_a_warning() {
     let url = ("WEBHOOK_GLOBAL_URL", "https://h");
     let (enabled, event) = (("WEBHOOK_GLOBAL_ENABLED", "true"), ("WEBHOOK_EVENTS_CALL", "true"));
@@ -538,7 +559,7 @@ fn the_examples_in_the_example_file_are_valid() {
     let config = read_with_file(&[], &env_file(uncommented)).unwrap();
     assert_eq!(config.warnings, [""; 0]);
     let unset = VARIABLES.iter().filter(|variable| variable.default.is_none()).count();
-    assert_eq!(unset, 8);
+    assert_eq!(unset, 9);
     assert!(config.global.url.is_some() && !config.global.secrets.is_empty());
     assert_eq!(config.global.headers[0].0, "authorization");
 }

@@ -98,6 +98,7 @@ fn global(config: &Config, name: &EventName) -> Way {
             events: Vec::new(),
             headers: global.headers.clone(),
             secrets: global.secrets.clone(),
+            rate_limit: global.rate_limit,
         })
     });
     let why_not = fan_out::global(&rule, name).err().map(|why| why.to_string());

@@ -106,6 +106,12 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{size:.1} {}", UNITS[unit])
 }
 
+/// A rate limit: `at most 20 requests a second`.
+pub(super) fn rate(per_second: f64) -> String {
+    let requests = if per_second == 1.0 { "request" } else { "requests" };
+    format!("at most {per_second} {requests} a second")
+}
+
 /// `1 event`, `2 events`.
 pub(super) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
@@ -210,6 +216,7 @@ mod tests {
         assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
         assert_eq!(relative(1000, 3500), "2.5 s ago");
         assert_eq!(relative(5000, 3000), "in 2 s");
+        assert_eq!([rate(1.0), rate(0.5)], ["at most 1 request a second", "at most 0.5 requests a second"]);
         assert_eq!(time(1_761_038_164_871), "2025-10-21T09:16:04.871Z");
     }
 

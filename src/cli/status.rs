@@ -1,6 +1,7 @@
 //! `posthaste status`: what waits, what is under way, what failed lately.
 
 mod failing;
+mod parked;
 mod view;
 
 use std::time::Duration;
@@ -8,12 +9,14 @@ use std::time::Duration;
 use clap::Args;
 
 use self::view::View;
-use super::output::Output;
+use super::output::{Output, Tone, paint};
 use super::session::Session;
 use crate::store::{ErrorKind, StoreError};
 
 /// How many deliveries in backoff are shown.
 const WAITING: usize = 5;
+/// How many destinations with parked deliveries are told of.
+const PARKED: usize = 100;
 /// How many batches of recent attempts are looked at.
 const BATCHES: usize = 100;
 /// How often it is shown anew.
@@ -24,8 +27,9 @@ Examples:
   posthaste status
   posthaste status --watch
   posthaste status --json | jq .dead.letters
+  posthaste status --json | jq -r '.parked[] | [.destination, .parked, .reason] | @tsv'
 
-It reads a handful of counters, whatever the backlog: it may be asked as often as you like.";
+It reads a bounded number of counters, whatever the backlog: it may be asked as often as you like.";
 
 /// Show what waits, what is under way, and what failed lately
 #[derive(Debug, Args)]
@@ -83,16 +87,26 @@ async fn view(session: &Session) -> Result<View, StoreError> {
         redis_url: super::session::shown_url(&session.config),
         summary: redis.summary().await?,
         next: redis.waiting_deliveries(WAITING).await?,
+        parked: redis.parked(PARKED).await?,
         attempts: redis.recent_attempts(BATCHES).await?,
     })
 }
 
 fn print(view: &View, out: Output) -> anyhow::Result<()> {
     out.fields(&view.fields())?;
-    for (title, table) in [("next retries", view.next_retries()), ("failing lately", view.failing_table())] {
+    let (parked, more) = view.parked_table();
+    let tables = [
+        ("parked", parked, more),
+        ("next retries", view.next_retries(), None),
+        ("failing lately", view.failing_table(), None),
+    ];
+    for (title, table, more) in tables {
         if !table.is_empty() {
-            out.line(format!("\n{}", super::output::paint(super::output::Tone::Strong, title)))?;
+            out.line(format!("\n{}", paint(Tone::Strong, title)))?;
             out.table(&table)?;
+            if let Some(more) = more {
+                out.line(paint(Tone::Faint, &more))?;
+            }
         }
     }
     Ok(())

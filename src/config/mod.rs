@@ -35,6 +35,8 @@ pub struct Config {
     pub worker_concurrency: usize,
     /// The largest payload that is taken: 1 KiB to 512 MiB (what one Redis value can hold).
     pub max_event_bytes: usize,
+    /// How many bytes of payloads this process holds at most.
+    pub memory_budget_bytes: usize,
     /// How long attempts under way may take to finish after SIGTERM.
     pub shutdown_grace: Duration,
     /// The global destination.
@@ -78,6 +80,8 @@ pub struct GlobalSettings {
     pub headers: Vec<(String, Secret)>,
     /// The signing secrets, each of which can be signed with.
     pub secrets: Vec<Secret>,
+    /// How many attempts a second it gets at most.
+    pub rate_limit: Option<f64>,
     /// The events that are sent to it.
     pub events: HashSet<EventName>,
 }
@@ -98,6 +102,7 @@ impl Default for Config {
             stream: "webhooks".to_owned(),
             worker_concurrency: 256,
             max_event_bytes: 16 * 1024 * 1024,
+            memory_budget_bytes: 64 * 1024 * 1024,
             shutdown_grace: Duration::from_secs(25),
             global: GlobalSettings::default(),
             errors: ErrorsSettings::default(),
@@ -124,6 +129,7 @@ impl Default for GlobalSettings {
             base64: true,
             headers: Vec::new(),
             secrets: Vec::new(),
+            rate_limit: None,
             events: HashSet::new(),
         }
     }
@@ -195,6 +201,7 @@ impl fmt::Debug for GlobalSettings {
             .field("base64", &self.base64)
             .field("headers", &self.headers)
             .field("secrets", &self.secrets)
+            .field("rate_limit", &self.rate_limit)
             .field("events", &self.events)
             .finish()
     }

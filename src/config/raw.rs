@@ -8,6 +8,7 @@ use super::parse::{self, MAX_SECONDS, Parsed, decimal, seconds, some, whole};
 use super::variables::{event_of, is_setting};
 use super::{Config, ConfigError, Problem};
 use crate::decide::retry::RetrySettings;
+use crate::decide::webhook::RATES;
 use crate::model::EventName;
 
 /// Every setting's text. Only texts: `envy` stops at the first value that is not of its type, and knows `true` but not
@@ -18,6 +19,7 @@ struct Raw {
     stream: Option<String>,
     worker_concurrency: Option<String>,
     max_event_bytes: Option<String>,
+    memory_budget_bytes: Option<String>,
     shutdown_grace_seconds: Option<String>,
     webhook_global_enabled: Option<String>,
     webhook_global_url: Option<String>,
@@ -25,6 +27,7 @@ struct Raw {
     webhook_global_base64: Option<String>,
     webhook_global_headers: Option<String>,
     webhook_global_secret: Option<String>,
+    webhook_global_rate_limit: Option<String>,
     webhook_events_errors: Option<String>,
     webhook_events_errors_webhook: Option<String>,
     webhook_routes: Option<String>,
@@ -79,6 +82,11 @@ impl Reader {
         self.set(&mut config.stream, written!(raw.stream), parse::stream);
         self.set(&mut config.worker_concurrency, written!(raw.worker_concurrency), whole(1..=65_536));
         self.set(&mut config.max_event_bytes, written!(raw.max_event_bytes), whole(1024..=512 * 1024 * 1024));
+        self.set(
+            &mut config.memory_budget_bytes,
+            written!(raw.memory_budget_bytes),
+            whole(1024 * 1024..=1 << 40),
+        );
         self.set(&mut config.shutdown_grace, written!(raw.shutdown_grace_seconds), seconds(0.0..=3600.0));
         let max_age = some(seconds(1.0..=MAX_SECONDS));
         self.set(&mut config.dead_letter_max_age, written!(raw.dead_letter_max_age_seconds), max_age);
@@ -100,6 +108,7 @@ impl Reader {
         self.set(&mut global.base64, written!(raw.webhook_global_base64), parse::boolean);
         self.set(&mut global.headers, written!(raw.webhook_global_headers), parse::headers);
         self.set(&mut global.secrets, written!(raw.webhook_global_secret), parse::secrets);
+        self.set(&mut global.rate_limit, written!(raw.webhook_global_rate_limit), some(decimal(RATES)));
         self.set(&mut errors.enabled, written!(raw.webhook_events_errors), parse::boolean);
         self.set(&mut errors.url, written!(raw.webhook_events_errors_webhook), some(parse::webhook_url));
         self.set(&mut config.routes, written!(raw.webhook_routes), parse::routes);

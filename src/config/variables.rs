@@ -34,6 +34,11 @@ pub const VARIABLES: &[Variable] = &[
         "The largest event that is taken, in bytes; a larger one is a dead letter.",
     ),
     set(
+        "MEMORY_BUDGET_BYTES",
+        "67108864",
+        "How many bytes of payloads this process holds at most; the rest waits in Redis.",
+    ),
+    set(
         "SHUTDOWN_GRACE_SECONDS",
         "25",
         "How many seconds attempts under way may take to finish after SIGTERM.",
@@ -57,6 +62,10 @@ pub const VARIABLES: &[Variable] = &[
     unset(
         "WEBHOOK_GLOBAL_SECRET",
         "Signing secrets for the global webhook (Standard Webhooks), divided by commas.",
+    ),
+    unset(
+        "WEBHOOK_GLOBAL_RATE_LIMIT",
+        "How many requests a second the global webhook gets at most, decimals allowed.",
     ),
     set("WEBHOOK_EVENTS_ERRORS", "false", "Whether the ERRORS webhook is told of every dead letter."),
     unset("WEBHOOK_EVENTS_ERRORS_WEBHOOK", "Where the ERRORS webhook is: http:// or https://."),

@@ -15,6 +15,13 @@ pub(super) fn warnings(config: &Config, pairs: &BTreeMap<String, String>) -> Vec
     let mut warnings: Vec<String> = pairs.keys().filter_map(|name| unknown_variable(name)).collect();
     warnings.extend(pairs.iter().filter_map(|(name, value)| unknown_event(config, name, value)));
     warnings.extend(without_effect(config).into_iter().map(str::to_owned));
+    if config.max_event_bytes > config.memory_budget_bytes {
+        // It is taken all the same: an event that no worker takes would wait for good.
+        warnings.push(
+            "MAX_EVENT_BYTES is larger than MEMORY_BUDGET_BYTES: one such event takes up more memory than the budget"
+                .to_owned(),
+        );
+    }
     warnings
 }
 

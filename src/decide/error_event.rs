@@ -76,11 +76,70 @@ pub fn error_event(failure: &Failure<'_>, now_ms: u64) -> Vec<u8> {
     serde_json::to_vec(&body).expect("texts and numbers can always be written as JSON")
 }
 
+/// How a destination is.
+#[derive(Clone, Copy, Debug)]
+pub struct Health<'a> {
+    /// Which.
+    pub destination: &'a Destination,
+    /// Where it is, as it was configured: secrets in it are left out here.
+    pub url: Option<&'a str>,
+    /// What its last attempt came to in one line, and the HTTP status, where it went down; none when it came back.
+    pub down: Option<(&'a str, Option<u16>)>,
+    /// How many deliveries are parked for it.
+    pub parked: u64,
+}
+
+/// The body of the ERRORS webhook for a destination that went down, or came back:
+///
+/// ```json
+/// {"event":"destination.down","instance":"sales","data":{"error":"Destination down","message":"…","status":503,
+///  "destination":{"name":"instance:sales","url":"…","parked":120}},"date_time":"…"}
+/// ```
+///
+/// `destination.recovered` says `Destination recovered`, and has no message and no status.
+pub fn health_event(health: &Health<'_>, now_ms: u64) -> Vec<u8> {
+    let (event, error) = match health.down {
+        Some(_) => ("destination.down", "Destination down"),
+        None => ("destination.recovered", "Destination recovered"),
+    };
+    let instance = match health.destination {
+        Destination::Instance(instance) => Some(&**instance),
+        Destination::Global | Destination::Errors => None,
+    };
+    let data = HealthData {
+        error,
+        message: health.down.map(|(message, _)| message),
+        status: health.down.and_then(|(_, status)| status),
+        destination: DestinationData {
+            name: health.destination.to_string(),
+            url: health.url.map(display_url),
+            parked: health.parked,
+        },
+    };
+    let body = Body { event, instance, data, date_time: time(now_ms), server_url: None };
+    serde_json::to_vec(&body).expect("texts and numbers can always be written as JSON")
+}
+
 #[derive(Serialize)]
-struct Body<'a> {
+struct HealthData<'a> {
+    error: &'a str,
+    message: Option<&'a str>,
+    status: Option<u16>,
+    destination: DestinationData,
+}
+
+#[derive(Serialize)]
+struct DestinationData {
+    name: String,
+    url: Option<String>,
+    parked: u64,
+}
+
+#[derive(Serialize)]
+struct Body<'a, D> {
     event: &'a str,
     instance: Option<&'a str>,
-    data: Data<'a>,
+    data: D,
     date_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_url: Option<&'a RawValue>,

@@ -174,6 +174,7 @@ mod tests {
             events: events.iter().map(|name| event(name)).collect(),
             headers: Vec::new(),
             secrets: Vec::new(),
+            rate_limit: None,
         }
     }
 

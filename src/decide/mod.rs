@@ -7,6 +7,7 @@
 pub mod error_event;
 pub mod fan_out;
 pub mod fitness;
+pub mod lane;
 pub mod poison;
 pub mod request;
 pub mod retry;

@@ -15,6 +15,8 @@ const LINE_CHARS: usize = 200;
 pub(super) enum Failed {
     /// It waits for another attempt.
     Retried,
+    /// It is parked.
+    Parked,
     /// It is a dead letter.
     Dead,
     /// It is a dead letter, and its instance's webhook is to be disabled.
@@ -96,8 +98,11 @@ impl Batch {
     ) {
         let done_before = again && delivery.is_none_or(|delivery| delivery.receipt.is_sole());
         let ownership = if done_before { Ownership::Ours } else { ownership };
-        if ownership == Ownership::Ours {
-            self.count(if failed == Failed::Retried { Counter::Retried } else { Counter::Dead });
+        match failed {
+            _ if ownership != Ownership::Ours => {}
+            Failed::Retried => self.count(Counter::Retried),
+            Failed::Parked => {}
+            Failed::Dead | Failed::Gone => self.count(Counter::Dead),
         }
         let Some(delivery) = delivery else { return };
         let receipt = &delivery.receipt;

@@ -1,17 +1,22 @@
 //! Burying: dead letters, the error events that go with them, and webhooks that are gone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::attempt::unix_ms;
-use super::{Unreadable, Work};
-use crate::decide::error_event::{self, Failure};
+use super::{Cause, News, Unreadable, Work};
+use crate::decide::error_event::{self, Failure, Health};
 use crate::decide::webhook::{self, CustomEvents};
 use crate::model::{Attempted, DeadReason, Delivery, Destination, Envelope, Outcome, Source, display_url};
 use crate::store::{DeadLetter, DeadRecord, ErrorDelivery, Ownership, Redis, StoreError};
 
-/// Writes dead letters.
+/// For how long the ERRORS webhook is not told again that a destination went down.
+const QUIET: Duration = Duration::from_secs(300);
+
+/// Writes dead letters, and tells the ERRORS webhook.
 #[derive(Debug)]
 pub struct Undertaker {
     /// The server.
@@ -50,7 +55,8 @@ impl Undertaker {
         let error = tell.then_some(ErrorDelivery { id: &id, body: &body });
         let record = DeadRecord { receipt, key, letter: &letter, error };
         let ownership = self.redis.bury(&record).await?;
-        if ownership == Ownership::Ours {
+        // Of those whose webhook was removed there may be a million; that is told once, where they are found.
+        if ownership == Ownership::Ours && letter.reason != DeadReason::Removed {
             tracing::warn!(
                 id = %letter.event_id,
                 destination = ?letter.destination.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -91,6 +97,45 @@ impl Undertaker {
             },
             unix_ms(),
         )
+    }
+
+    /// Tells the ERRORS webhook that a destination went down, or came back after that was told. `told`: of which it was.
+    /// It is news and no promise: where Redis is away, it is left out.
+    pub(super) async fn tell(&self, news: &News, told: &mut HashSet<Destination>) {
+        let News { destination, url, down } = news;
+        let was_told = down.is_none() && told.remove(destination);
+        if !self.tell_errors || *destination == Destination::Errors || (down.is_none() && !was_told) {
+            return;
+        }
+        match self.try_tell(destination, url.as_deref(), down.as_ref()).await {
+            Ok(true) if down.is_some() => {
+                told.insert(destination.clone());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the ERRORS webhook was not told how a destination is")
+            }
+        }
+    }
+
+    async fn try_tell(
+        &self,
+        destination: &Destination,
+        url: Option<&str>,
+        down: Option<&Cause>,
+    ) -> Result<bool, StoreError> {
+        let parked = self.redis.parked_for(destination).await?;
+        let (word, quiet) = if down.is_some() { ("down", Some(QUIET)) } else { ("recovered", None) };
+        let now_ms = unix_ms();
+        let health = Health {
+            destination,
+            url,
+            down: down.map(|cause| (cause.summary.as_str(), cause.status)),
+            parked,
+        };
+        let id = format!("destination-{word}-{now_ms}-{:08x}", rand::random::<u32>());
+        let body = error_event::health_event(&health, now_ms);
+        self.redis.tell(destination, quiet, &ErrorDelivery { id: &id, body: &body }).await
     }
 
     /// Disables the webhook of the instance whose receiver answered 410, unless it was changed meanwhile.
@@ -184,7 +229,7 @@ fn obituary(work: &Work, reason: DeadReason) -> Option<Obituary<'_>> {
             };
             Some(Obituary { letter, delivery: None })
         }
-        Work::Idle(_) => None,
+        Work::Parked(..) | Work::Told(_) | Work::Idle(_) => None,
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) enum Step {
 }
 
 /// Where a delivery goes, or why it is dead.
-type Resolved = Result<Result<Arc<Target>, TransportError>, (DeadReason, String)>;
+pub(super) type Resolved = Result<Result<Arc<Target>, TransportError>, (DeadReason, String)>;
 
 impl Make<'_> {
     /// What is to be done for an entry that was taken over so many times.
@@ -68,17 +68,17 @@ impl Make<'_> {
     fn innocent(&self, entry: Entry) -> Vec<Step> {
         match entry {
             Entry::Unreadable { source, id, key, event_id, reason, why } => {
-                let receipt = self.receipt(source, id, 1);
+                let receipt = self.receipt(source, id, 1, 0);
                 vec![Step::Settle(Work::Unreadable(Unreadable { receipt, key, id: event_id, reason, why }))]
             }
             Entry::Lost { id, key } => {
-                vec![Step::Settle(Work::Idle(Idle::Settled(self.receipt(Source::Ready, id, 0), key)))]
+                vec![Step::Settle(Work::Idle(Idle::Settled(self.receipt(Source::Ready, id, 0, 0), key)))]
             }
             Entry::New { id, event } => self.first(id, &event),
-            Entry::Due { id, event, destination, attempts, first_attempt_ms, last_attempt } => {
-                let resolved = self.resolve(&destination).and_then(|target| {
-                    // The first attempt is made however old the event is.
-                    match attempts > 0 && event.pushed_ms < self.expired_before_ms {
+            Entry::Due { id, event, destination, attempts, first_attempt_ms, last_attempt, was_parked } => {
+                let resolved = resolve(self.destinations, self.hooks, &destination).and_then(|target| {
+                    // The first attempt is made however old the event is, unless its receiver had its time.
+                    match (attempts > 0 || was_parked) && event.pushed_ms < self.expired_before_ms {
                         true => Err((
                             DeadReason::Expired,
                             "it waited past WEBHOOK_RETRY_MAX_AGE_SECONDS".to_owned(),
@@ -86,7 +86,7 @@ impl Make<'_> {
                         false => Ok(target),
                     }
                 });
-                let receipt = self.receipt(Source::Ready, id, 1);
+                let receipt = self.receipt(Source::Ready, id, 1, event.envelope.payload().len());
                 let target = match &resolved {
                     Ok(target) => target.clone(),
                     Err((_, why)) => Err(TransportError::BadWebhook(why.clone())),
@@ -101,6 +101,7 @@ impl Make<'_> {
                     first_attempt_ms,
                     last_attempt,
                     suspect: false,
+                    was_parked,
                 };
                 vec![match resolved {
                     Ok(_) => Step::Attempt(Box::new(delivery)),
@@ -116,7 +117,7 @@ impl Make<'_> {
         let mut targets = self.wanted(event);
         let unrouted = targets.is_empty();
         targets.retain(|(destination, _)| settled.is_none_or(|settled| !settled.contains(destination)));
-        let receipt = self.receipt(Source::Stream, id, targets.len());
+        let receipt = self.receipt(Source::Stream, id, targets.len(), event.envelope.payload().len());
         if settled.is_some() {
             receipt.record();
         }
@@ -139,6 +140,7 @@ impl Make<'_> {
                     first_attempt_ms: None,
                     last_attempt: None,
                     suspect: false,
+                    was_parked: false,
                 })
             };
             match resolved {
@@ -182,36 +184,38 @@ impl Make<'_> {
         targets
     }
 
-    /// The target of a delivery that waited: the settings may have changed since.
-    fn resolve(&self, destination: &Destination) -> Resolved {
-        let removed = |why: &str| Err((DeadReason::Removed, why.to_owned()));
-        match destination {
-            Destination::Global => match &self.destinations.global {
-                Some(target) => Ok(Ok(Arc::clone(target))),
-                None => removed("the global webhook was disabled while the delivery waited"),
-            },
-            Destination::Errors => match &self.destinations.errors {
-                Some(target) => Ok(Ok(Arc::clone(target))),
-                None => removed("the ERRORS webhook was disabled while the delivery waited"),
-            },
-            Destination::Instance(instance) => match self.hooks.get(&**instance).map(|hook| &**hook) {
-                Some(Hook::Broken(why)) => Ok(Err(TransportError::BadWebhook(why.clone()))),
-                Some(Hook::Set(_, target)) => Ok(Ok(Arc::clone(target))),
-                Some(Hook::Off(webhook)) if webhook.disabled_reason.is_some() => {
-                    Err((DeadReason::Gone, GONE.to_owned()))
-                }
-                Some(Hook::Off(_)) => {
-                    removed("the instance's webhook was disabled while the delivery waited")
-                }
-                Some(Hook::Missing) | None => {
-                    removed("the instance's webhook was removed while the delivery waited")
-                }
-            },
-        }
+    fn receipt(&self, source: Source, id: EntryId, fan_out: usize, bytes: usize) -> Arc<Receipt> {
+        Arc::new(Receipt::new(self.held, source, id, Arc::clone(self.consumer), fan_out, bytes))
     }
+}
 
-    fn receipt(&self, source: Source, id: EntryId, fan_out: usize) -> Arc<Receipt> {
-        Arc::new(Receipt::new(self.held, source, id, Arc::clone(self.consumer), fan_out))
+/// The target of a delivery that waited: the settings may have changed since.
+pub(super) fn resolve(
+    destinations: &Destinations,
+    hooks: &HashMap<String, Arc<Hook>>,
+    destination: &Destination,
+) -> Resolved {
+    let removed = |why: &str| Err((DeadReason::Removed, why.to_owned()));
+    match destination {
+        Destination::Global => match &destinations.global {
+            Some(target) => Ok(Ok(Arc::clone(target))),
+            None => removed("the global webhook was disabled while the delivery waited"),
+        },
+        Destination::Errors => match &destinations.errors {
+            Some(target) => Ok(Ok(Arc::clone(target))),
+            None => removed("the ERRORS webhook was disabled while the delivery waited"),
+        },
+        Destination::Instance(instance) => match hooks.get(&**instance).map(|hook| &**hook) {
+            Some(Hook::Broken(why)) => Ok(Err(TransportError::BadWebhook(why.clone()))),
+            Some(Hook::Set(_, target)) => Ok(Ok(Arc::clone(target))),
+            Some(Hook::Off(webhook)) if webhook.disabled_reason.is_some() => {
+                Err((DeadReason::Gone, GONE.to_owned()))
+            }
+            Some(Hook::Off(_)) => removed("the instance's webhook was disabled while the delivery waited"),
+            Some(Hook::Missing) | None => {
+                removed("the instance's webhook was removed while the delivery waited")
+            }
+        },
     }
 }
 

@@ -1,27 +1,40 @@
-//! The dispatcher: which delivery is attempted next, and how many at a time.
-//!
-//! For now one queue in the order of arrival, and one limit. It is the owner of all attempts in flight, and the
-//! place where lanes (one queue and limit for each destination) belong.
+//! The dispatcher: which delivery is attempted next, and how many at a time. It is the owner of all lanes and of all
+//! attempts in flight.
 
+mod running;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempting, Lease, Work};
-use crate::model::{Delivery, Source};
+use self::running::{Ended, Running};
+use super::lanes::{Bounds, Lanes, Load, Parking};
+use super::{Attempting, Cause, Due, Lease, News, Room, Unparker, Work};
+use crate::decide::lane::{BreakerSettings, Change, Sign};
+use crate::model::{Delivery, Destination, Source};
 use crate::store::Redis;
 
-/// The owner of all attempts in flight.
+/// How often everything is looked at that no event would make it look at.
+const SWEEP: Duration = Duration::from_millis(500);
+/// How many deliveries are taken in at a time.
+const TAKE: usize = 64;
+/// How many destinations' parked deliveries are fetched at the same time.
+const FETCHES: usize = 8;
+/// How long nobody need look at parked deliveries that there is no room for yet.
+const LATER: Duration = Duration::from_secs(2);
+
+/// The owner of all lanes and attempts in flight.
 #[derive(Debug)]
 pub struct Dispatcher {
     /// The server.
     pub redis: Redis,
-    /// Attempts in flight at most.
-    pub slots: usize,
+    /// What may be in flight and in memory.
+    pub limits: Limits,
     /// How long attempts may go on once it stops.
     pub grace: Duration,
     /// What an attempt needs.
@@ -30,70 +43,157 @@ pub struct Dispatcher {
     pub lease: watch::Receiver<Lease>,
     /// Where attempts go then.
     pub settle: mpsc::Sender<Work>,
+    /// What brings parked deliveries back.
+    pub unparker: Arc<Unparker>,
+    /// Where it tells how many deliveries are about to begin.
+    pub room: Room,
 }
 
-/// Whether a delivery may be attempted.
-enum Admission {
-    Begin,
-    Wait,
-    Drop,
+/// What may be in flight and in memory, and how receivers are treated.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Attempts in flight at most.
+    pub slots: usize,
+    /// Deliveries that wait in memory at most.
+    pub deliveries: usize,
+    /// Bytes of their payloads.
+    pub bytes: usize,
+    /// How long breakers stay open.
+    pub breaker: BreakerSettings,
+    /// Statuses that are not retried.
+    pub non_retryable: Arc<BTreeSet<u16>>,
+}
+
+impl Load for Delivery {
+    fn bytes(&self) -> usize {
+        self.event.envelope.payload().len()
+    }
+
+    fn was_parked(&self) -> bool {
+        self.was_parked
+    }
+}
+
+/// What it does, between two looks at its inputs.
+struct State {
+    lanes: Lanes<Delivery>,
+    running: Running,
+    fetches: JoinSet<(Destination, Option<u64>)>,
+    /// Each is attempted alone.
+    suspects: VecDeque<Delivery>,
+    /// What is on its way to the settler.
+    out: VecDeque<Work>,
+    /// The URL each lane was last used for.
+    urls: HashMap<Destination, Arc<str>>,
+    began: Instant,
+}
+
+impl State {
+    /// Notes where a destination is. What was learnt about another receiver says nothing about this one.
+    fn is_at(&mut self, to: &Destination, url: Option<&Arc<str>>, now: Duration) {
+        if let Some(url) = url
+            && self.urls.insert(to.clone(), Arc::clone(url)).is_some_and(|known| known != *url)
+        {
+            self.lanes.reset(to, now);
+        }
+    }
+
+    fn is_due(&mut self, due: &Due) {
+        let now = self.began.elapsed();
+        self.is_at(&due.destination, due.url.as_ref(), now);
+        self.lanes.set_due(&due.destination, now);
+    }
 }
 
 impl Dispatcher {
-    /// Attempts what comes through `queue` until it ends or `stop`. Then attempts in flight have the grace period;
-    /// what was not begun is handed back to the other workers.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Delivery>, stop: CancellationToken) {
-        let mut running = JoinSet::new();
-        let mut alone = false;
-        let mut next: Option<Delivery> = None;
+    /// Attempts what comes through `queue` until it ends or `stop`; `due` are destinations whose parked deliveries may
+    /// be fetched. Then attempts in flight have the grace period; what was not begun is handed back to the other
+    /// workers.
+    pub async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Delivery>,
+        mut due: mpsc::Receiver<Vec<Due>>,
+        stop: CancellationToken,
+    ) {
+        let Limits { slots, deliveries, bytes, breaker, .. } = self.limits;
+        let mut state = State {
+            lanes: Lanes::new(Bounds { slots, deliveries, bytes }, breaker),
+            running: Running::default(),
+            fetches: JoinSet::new(),
+            suspects: VecDeque::new(),
+            out: VecDeque::new(),
+            urls: HashMap::new(),
+            began: Instant::now(),
+        };
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut taken = Vec::with_capacity(TAKE);
         loop {
-            match next.as_ref().map(|delivery| self.admit(delivery, running.len(), alone)) {
-                Some(Admission::Begin) => {
-                    if let Some(delivery) = next.take() {
-                        alone = delivery.suspect;
-                        self.begin(&mut running, delivery);
-                    }
-                    continue;
-                }
-                Some(Admission::Drop) => {
-                    next = None;
-                    continue;
-                }
-                Some(Admission::Wait) | None => {}
-            }
+            self.begin_all(&mut state);
+            self.fetch_all(&mut state, &stop);
+            self.room.set_quick(state.lanes.quick());
+            let turn = state.lanes.next_turn().map(|at| state.began + at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(_) = running.join_next() => alone &= !running.is_empty(),
-                lease = self.lease.changed() => if lease.is_err() { break },
-                taken = queue.recv(), if next.is_none() => match taken {
-                    Some(delivery) => next = Some(delivery),
-                    None => break,
+                Some(ended) = state.running.next() => {
+                    self.ended(&mut state, ended);
+                    while let Some(ended) = state.running.next_now() {
+                        self.ended(&mut state, ended);
+                    }
+                }
+                permit = self.settle.reserve(), if !state.out.is_empty() => match (permit, state.out.pop_front()) {
+                    (Ok(permit), Some(work)) => permit.send(work),
+                    _ => break,
                 },
+                Some(fetched) = state.fetches.join_next() => self.fetched(&mut state, fetched.ok()),
+                lease = self.lease.changed() => if lease.is_err() { break },
+                count = queue.recv_many(&mut taken, TAKE) => {
+                    if count == 0 {
+                        break;
+                    }
+                    taken.drain(..).for_each(|delivery| self.take(&mut state, delivery));
+                }
+                Some(due) = due.recv() => {
+                    due.iter().for_each(|due| state.is_due(due));
+                }
+                _ = sweep.tick() => self.sweep(&mut state),
+                () = sleep_until(turn) => {}
             }
         }
-        self.release(next, queue).await;
-        let left = running.len();
+        self.stop(state, queue).await;
+    }
+
+    async fn stop(&mut self, mut state: State, mut queue: mpsc::Receiver<Delivery>) {
+        state.fetches.shutdown().await;
+        queue.close();
+        let mut waiting = state.lanes.clear();
+        waiting.extend(state.suspects.drain(..));
+        while let Ok(delivery) = queue.try_recv() {
+            waiting.push(delivery);
+        }
+        for work in state.out.drain(..) {
+            if let Work::Parked(delivery, ..) = work {
+                waiting.push(*delivery);
+            }
+        }
+        self.release(waiting).await;
+        let left = state.running.len();
         if left > 0 {
             tracing::info!(attempts = left, grace_s = self.grace.as_secs(), "finishing attempts in flight");
         }
-        let finished = async { while running.join_next().await.is_some() {} };
+        let finished = async { while state.running.next().await.is_some() {} };
         if tokio::time::timeout(self.grace, finished).await.is_err() {
             tracing::warn!(
-                attempts = running.len(),
+                attempts = state.running.len(),
                 "attempts outlasted the grace period; another worker repeats them"
             );
-            running.shutdown().await;
+            state.running.shutdown().await;
         }
     }
 
     /// Hands back what was not begun.
-    async fn release(&self, next: Option<Delivery>, mut queue: mpsc::Receiver<Delivery>) {
-        queue.close();
-        let mut waiting: Vec<Delivery> = next.into_iter().collect();
-        while let Ok(delivery) = queue.try_recv() {
-            waiting.push(delivery);
-        }
+    async fn release(&self, waiting: Vec<Delivery>) {
         let name = Arc::clone(&self.lease.borrow().name);
         for source in [Source::Stream, Source::Ready] {
             // Of an entry with several deliveries, another may be under way.
@@ -109,29 +209,141 @@ impl Dispatcher {
         }
     }
 
-    fn admit(&self, delivery: &Delivery, running: usize, alone: bool) -> Admission {
-        let lease = self.lease.borrow();
-        if delivery.receipt.consumer != lease.name {
+    /// Whether a delivery is this worker's still.
+    fn owns(&self, delivery: &Delivery) -> bool {
+        let is_ours = delivery.receipt.consumer == self.lease.borrow().name;
+        if !is_ours {
             tracing::debug!(id = %delivery.event.id, "another worker has this delivery now");
-            return Admission::Drop;
         }
-        let room = if delivery.suspect { running == 0 } else { running < self.slots && !alone };
-        if room && lease.is_valid(Instant::now()) { Admission::Begin } else { Admission::Wait }
+        is_ours
     }
 
-    fn begin(&self, running: &mut JoinSet<()>, delivery: Delivery) {
-        let (attempting, settle) = (self.attempting.clone(), self.settle.clone());
-        let alone = delivery.suspect.then(|| self.redis.clone());
-        running.spawn(async move {
-            // Unless that is noted first, it would kill one worker after the other; left out, it is claimed again.
-            if let Some(redis) = alone
-                && !redis.note_alone(&delivery.receipt).await.unwrap_or(false)
-            {
+    /// Takes a delivery in.
+    fn take(&self, state: &mut State, delivery: Delivery) {
+        if !self.owns(&delivery) {
+            return;
+        }
+        if delivery.suspect {
+            state.suspects.push_back(delivery);
+            return;
+        }
+        let now = state.began.elapsed();
+        let to = delivery.destination.clone();
+        let target = delivery.target.as_ref().ok();
+        state.is_at(&to, target.map(|target| &target.url), now);
+        let workers = self.lease.borrow().workers;
+        let rate = target.and_then(|target| target.rate_limit).map(|rate| rate / workers as f64);
+        if let Err(parking) = state.lanes.offer(&to, delivery, rate, now) {
+            state.out.push_back(parked(parking));
+        }
+    }
+
+    /// Begins what may begin.
+    fn begin_all(&self, state: &mut State) {
+        if !self.lease.borrow().is_valid(Instant::now()) {
+            return;
+        }
+        while !state.suspects.is_empty() {
+            if state.running.len() > 0 {
                 return;
             }
-            let attempted = attempting.attempt(delivery).await;
-            // Fails only when the settler has given up: then the entry stays pending.
-            let _ = settle.send(Work::Attempted(Box::new(attempted))).await;
-        });
+            if let Some(suspect) = state.suspects.pop_front()
+                && self.owns(&suspect)
+            {
+                state.running.begin(
+                    self.attempting.clone(),
+                    self.settle.clone(),
+                    suspect,
+                    None,
+                    Some(self.redis.clone()),
+                );
+                return;
+            }
+        }
+        if state.running.is_alone() {
+            return;
+        }
+        let now = state.began.elapsed();
+        while let Some((delivery, ticket)) = state.lanes.next(now) {
+            if !self.owns(&delivery) {
+                let _ = state.lanes.end(&delivery.destination, ticket, None, now, 0.5);
+                continue;
+            }
+            state.running.begin(self.attempting.clone(), self.settle.clone(), delivery, Some(ticket), None);
+        }
+    }
+
+    /// An attempt has ended.
+    fn ended(&self, state: &mut State, ended: Ended) {
+        let Ended { to, ticket, outcome } = ended;
+        let Some(ticket) = ticket else { return };
+        let now = state.began.elapsed();
+        let is_final = |status| status == 410 || self.limits.non_retryable.contains(&status);
+        let sign = outcome.as_ref().map(|outcome| Sign::of(outcome, is_final));
+        let (change, left) = state.lanes.end(&to, ticket, sign, now, rand::random());
+        let parked_now = left.len();
+        state.out.extend(left.into_iter().map(parked));
+        let down = match (change, outcome) {
+            (Change::None, _) | (_, None) => return,
+            (Change::Down, Some(outcome)) => {
+                let cause = Cause { summary: outcome.summary(), status: outcome.status() };
+                tracing::warn!(destination = ?to.to_string(), cause = cause.summary, parked = parked_now, "the receiver is down; what waits for it is parked");
+                Some(cause)
+            }
+            (Change::Recovered, Some(_)) => {
+                tracing::info!(destination = ?to.to_string(), "the receiver is back");
+                None
+            }
+        };
+        let url = state.urls.get(&to).cloned();
+        state.out.push_back(Work::Told(Box::new(News { destination: to, url, down })));
+    }
+
+    /// Fetches parked deliveries for lanes that have room for them.
+    fn fetch_all(&self, state: &mut State, stop: &CancellationToken) {
+        // What came now could be another worker's already.
+        if !self.lease.borrow().is_valid(Instant::now()) {
+            return;
+        }
+        let now = state.began.elapsed();
+        while state.fetches.len() < FETCHES && self.room.entries() > 0 {
+            let Some((to, count)) = state.lanes.next_hungry(now) else { return };
+            let wait = state.lanes.open_for(&to, now).unwrap_or(LATER);
+            let (unparker, stop) = (Arc::clone(&self.unparker), stop.clone());
+            state.fetches.spawn(async move {
+                let left = unparker.fetch(&to, count, wait, &stop).await.ok();
+                (to, left)
+            });
+        }
+    }
+
+    /// Parked deliveries came, or did not: where it failed, they are tried again as they are due again.
+    fn fetched(&self, state: &mut State, fetched: Option<(Destination, Option<u64>)>) {
+        let now = state.began.elapsed();
+        match fetched {
+            Some((to, left)) => state.lanes.fetched(&to, left.is_some_and(|left| left > 0), now),
+            None => tracing::error!("fetching parked deliveries failed unexpectedly"),
+        }
+    }
+
+    fn sweep(&self, state: &mut State) {
+        // While nothing may begin, everything is late.
+        if self.lease.borrow().is_valid(Instant::now()) && state.suspects.is_empty() {
+            let now = state.began.elapsed();
+            let late = state.lanes.sweep(now);
+            state.out.extend(late.into_iter().map(|(_, parking)| parked(parking)));
+            state.urls.retain(|to, _| state.lanes.knows(to));
+        }
+    }
+}
+
+fn parked(parking: Parking<Delivery>) -> Work {
+    Work::Parked(Box::new(parking.item), parking.reason, parking.wait)
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -60,6 +60,7 @@ pub(super) enum Entry {
         attempts: u32,
         first_attempt_ms: Option<u64>,
         last_attempt: Option<LastAttempt>,
+        was_parked: bool,
     },
     /// Its hash is gone.
     Lost {
@@ -96,7 +97,13 @@ pub(super) fn unreadable_due(id: &EntryId, key: Option<&EventKey>, why: &str) ->
 }
 
 /// Reads an entry of the ready stream, with what its hash holds.
-pub(super) fn read_due(id: &EntryId, key: &EventKey, destination: &Destination, found: Found) -> Entry {
+pub(super) fn read_due(
+    id: &EntryId,
+    key: &EventKey,
+    destination: &Destination,
+    was_parked: bool,
+    found: Found,
+) -> Entry {
     let waiting = match found {
         Found::Waiting(waiting) => waiting,
         Found::Gone => {
@@ -122,6 +129,7 @@ pub(super) fn read_due(id: &EntryId, key: &EventKey, destination: &Destination, 
             attempts: waiting.attempts,
             first_attempt_ms: waiting.first_attempt_ms,
             last_attempt: waiting.last_attempt,
+            was_parked,
         },
         (Err(error), _) => unreadable_due(id, Some(key), &error.to_string()),
         (_, Err(error)) => unreadable_due(id, Some(key), &error.to_string()),

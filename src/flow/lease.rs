@@ -28,13 +28,21 @@ const MARGIN: Duration = Duration::from_millis(250);
 pub struct Lease {
     /// The consumer name.
     pub name: Arc<str>,
+    /// How many workers there are, as far as is known: each keeps to its share of a rate limit.
+    pub(super) workers: usize,
     until: Instant,
 }
 
 impl Lease {
     /// The lease of a worker whose latest heartbeat was sent at `sent`.
     pub fn new(name: Arc<str>, sent: Instant) -> Self {
-        Self { name, until: sent + DEAD_AFTER - MARGIN }
+        Self { name, workers: 1, until: sent + DEAD_AFTER - MARGIN }
+    }
+
+    /// The same, of one of so many workers.
+    #[must_use]
+    pub fn among(self, workers: usize) -> Self {
+        Self { workers, ..self }
     }
 
     /// Whether attempts may begin at `now`.
@@ -122,8 +130,8 @@ impl Heartbeat {
         let name = Arc::clone(&self.lease.borrow().name);
         let sent = Instant::now();
         match self.redis.beat(&name, DEAD_AFTER, false).await? {
-            Beat::Alive { dead, next } => {
-                self.lease.send_replace(Lease::new(name, sent));
+            Beat::Alive { dead, next, alive } => {
+                self.lease.send_replace(Lease::new(name, sent).among(alive));
                 if !dead.is_empty() {
                     // Full while the recovery is at it; those that are left are told with the next beat.
                     let _ = self.dead.try_send(dead);

@@ -64,9 +64,8 @@ impl Intake {
                 consumer = lease.name;
                 reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
             }
-            tokio::select! {
-                room = self.router.wait_for_room() => if room.is_err() { return },
-                () = stop.cancelled() => return,
+            if self.router.room().wait(&stop).await.is_err() {
+                return;
             }
             if lost {
                 match self.reclaim.own(&consumer, Duration::ZERO, &stop).await {
@@ -78,7 +77,7 @@ impl Intake {
                     }
                 }
             }
-            let count = size.count(self.router.room());
+            let count = size.count(self.router.room().entries());
             // A read that is dropped has taken entries all the same: they are in the pending list, and the next
             // owner of the list has them.
             let read = tokio::select! {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::Router;
@@ -22,7 +22,7 @@ pub struct Reclaim {
     redis: Redis,
     router: Arc<Router>,
     held: Held,
-    under_way: Mutex<()>,
+    under_way: RwLock<()>,
 }
 
 /// Why a round of recovery ended early.
@@ -46,13 +46,13 @@ impl From<Stopped> for End {
 impl Reclaim {
     /// Looks for what this process does not hold; `held` is what it does.
     pub fn new(redis: Redis, router: Arc<Router>, held: Held) -> Self {
-        Self { redis, router, held, under_way: Mutex::new(()) }
+        Self { redis, router, held, under_way: RwLock::new(()) }
     }
 
     /// To be kept while entries are on their way to this process other than by [`Self::own`]: until they are held they
     /// look as if they were lost.
-    pub(super) async fn entries_are_under_way(&self) -> MutexGuard<'_, ()> {
-        self.under_way.lock().await
+    pub(super) async fn entries_are_under_way(&self) -> RwLockReadGuard<'_, ()> {
+        self.under_way.read().await
     }
 
     /// Whether this process holds an entry.
@@ -70,7 +70,7 @@ impl Reclaim {
         idle: Duration,
         stop: &CancellationToken,
     ) -> Result<usize, End> {
-        let _none_other = self.entries_are_under_way().await;
+        let _none = self.under_way.write().await;
         let mut total = 0;
         for source in [Source::Ready, Source::Stream] {
             let mut after: Option<EntryId> = None;

@@ -80,7 +80,7 @@ impl Recovery {
         for worker in dead {
             let mut total = 0;
             loop {
-                self.router.wait_for_room().await?;
+                self.router.room().wait(stop).await?;
                 let me = self.name();
                 let request = TakeOver { worker: &me, dead_after: DEAD_AFTER, count: COUNT, bytes: BYTES };
                 let _until_held = self.reclaim.entries_are_under_way().await;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Work;
 use super::attempt::unix_ms;
 use super::deliveries::{Destinations, Make, Step};
 use super::entry::{Arrival, Entry, key_of, read_due, read_new, unreadable_due};
 use super::hooks::Hooks;
 use super::outage::Outage;
-use crate::model::{Delivery, Held};
+use super::{Due, Room, Work, deliveries};
+use crate::model::{Delivery, Destination, Held};
 use crate::store::{Found, Redis, StoreError, Taken};
 
 /// Turns entries into deliveries.
@@ -38,6 +38,8 @@ pub struct Routing {
     pub max_age: Duration,
     /// What this process holds.
     pub held: Held,
+    /// How much more it may.
+    pub room: Room,
 }
 
 /// The stages behind this one have stopped, or this one is to stop.
@@ -55,14 +57,34 @@ impl Router {
         Self { hooks: Hooks::new(redis.clone()), redis, settings, dispatch, settle }
     }
 
-    /// How many deliveries the dispatcher would take without waiting.
-    pub(super) fn room(&self) -> usize {
-        self.dispatch.capacity()
+    /// How much more this process may take in.
+    pub(super) fn room(&self) -> &Room {
+        &self.settings.room
     }
 
-    /// Waits until the dispatcher would take a delivery.
-    pub(super) async fn wait_for_room(&self) -> Result<(), Stopped> {
-        self.dispatch.reserve().await.map(drop).map_err(|_| Stopped)
+    /// Sorts destinations: those that nothing can be sent to (their webhooks were removed or switched off, or are
+    /// gone), and the others with their URLs, where they have usable ones.
+    pub(super) async fn sort(
+        &self,
+        destinations: Vec<Destination>,
+    ) -> Result<(Vec<Destination>, Vec<Due>), StoreError> {
+        let instance = |destination: &Destination| match destination {
+            Destination::Instance(instance) => Some(Arc::clone(instance)),
+            Destination::Global | Destination::Errors => None,
+        };
+        let instances: Vec<_> = destinations.iter().filter_map(instance).collect();
+        let instances: Vec<&str> = instances.iter().map(|instance| &**instance).collect();
+        let hooks = self.hooks.of(&instances).await?;
+        let (mut lost, mut due) = (Vec::new(), Vec::new());
+        for destination in destinations {
+            match deliveries::resolve(&self.settings.destinations, &hooks, &destination) {
+                Ok(target) => {
+                    due.push(Due { destination, url: target.ok().map(|target| Arc::clone(&target.url)) })
+                }
+                Err(_) => lost.push(destination),
+            }
+        }
+        Ok((lost, due))
     }
 
     /// Sends the deliveries of entries read under the name `consumer` on their way, however long Redis is away.
@@ -74,7 +96,7 @@ impl Router {
     ) -> Result<(), Stopped> {
         let hold = |arrival: &Arrival| {
             let (source, id) = arrival.entry();
-            self.settings.held.hold(source, id.clone())
+            self.settings.held.hold(source, id.clone(), 0)
         };
         let _held: Vec<_> = arrivals.iter().map(hold).collect();
         let mut outage = Outage::new("route");
@@ -134,9 +156,9 @@ impl Router {
                 let fields = [payload.as_ref(), event_id.as_ref(), traceparent.as_ref()];
                 read_new(id, fields, self.settings.max_event_bytes)
             }
-            Taken::Due { id, delivery } => match delivery {
+            Taken::Due { id, delivery, was_parked } => match delivery {
                 Some((key, destination)) => {
-                    read_due(id, key, destination, waiting.next().unwrap_or(Found::Gone))
+                    read_due(id, key, destination, *was_parked, waiting.next().unwrap_or(Found::Gone))
                 }
                 None => unreadable_due(id, None, "the entry of the ready stream names no delivery"),
             },

@@ -4,6 +4,7 @@
 //! batch, failures come first and acknowledgements after them: an entry is acknowledged (and with it the payload
 //! deleted) only once all its other deliveries are safe elsewhere.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use super::outage::Outage;
 use super::promote::LONGEST_SLEEP;
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
-use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement};
-use crate::store::{ErrorKind, Ownership, Redis, Rescheduled, StoreError};
+use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, ParkReason, Settlement};
+use crate::store::{ErrorKind, Ownership, PutBack, Redis, Rest, StoreError};
 
 /// How much is settled at a time.
 const BATCH: usize = 256;
@@ -43,6 +44,7 @@ pub struct Settler {
 /// What has to be done for one piece of work before its entry may be acknowledged.
 enum Failure<'a> {
     Reschedule(&'a Attempted, Duration),
+    Park(&'a Delivery, ParkReason, Duration),
     Bury(&'a Work, DeadReason),
 }
 
@@ -55,6 +57,7 @@ impl Settler {
     pub async fn run(self, mut work: mpsc::Receiver<Work>, give_up: CancellationToken) {
         let mut half_done = HalfDone::default();
         let mut at_hand = Vec::with_capacity(BATCH);
+        let mut told_down = HashSet::new();
         loop {
             let taken = match half_done.due() {
                 Some(due) => timeout_at(due, work.recv_many(&mut at_hand, BATCH)).await,
@@ -65,6 +68,11 @@ impl Settler {
                 Ok(_) => {
                     if self.settle_all(&at_hand, &mut half_done, &give_up).await.is_err() {
                         return;
+                    }
+                    for work in &at_hand {
+                        if let Work::Told(news) = work {
+                            self.undertaker.tell(news, &mut told_down).await;
+                        }
                     }
                     at_hand.clear();
                 }
@@ -134,6 +142,8 @@ impl Settler {
                     Settlement::Dead(reason) => Some(Failure::Bury(work, reason)),
                 }
             }
+            Work::Parked(delivery, reason, wait) => Some(Failure::Park(delivery, *reason, *wait)),
+            Work::Told(_) => None,
             Work::Buried(_, reason, _) => Some(Failure::Bury(work, *reason)),
             Work::Unreadable(unreadable) => Some(Failure::Bury(work, unreadable.reason)),
             Work::Idle(Idle::Unrouted(receipt)) => {
@@ -186,15 +196,31 @@ impl Settler {
                     status: attempted.outcome.status(),
                     summary: attempted.outcome.summary(),
                 };
-                let first_attempt_ms = delivery.first_attempt_ms.unwrap_or(attempted.started_ms);
-                let failed =
-                    Rescheduled { delivery, first_attempt_ms, delay: *delay, last_attempt: &last_attempt };
-                let ownership = self.redis.reschedule(&failed).await?;
+                let ownership = self
+                    .redis
+                    .put_back(&PutBack {
+                        delivery,
+                        attempts: delivery.attempt,
+                        first_attempt_ms: Some(delivery.first_attempt_ms.unwrap_or(attempted.started_ms)),
+                        last_attempt: Some(&last_attempt),
+                        rest: Rest::Backoff(*delay),
+                    })
+                    .await?;
                 // Longer waits are seen by the promoter in time; waking it for each would keep Redis busy.
                 if *delay < LONGEST_SLEEP {
                     self.sooner.notify_one();
                 }
                 Ok(ownership)
+            }
+            Failure::Park(delivery, reason, wait) => {
+                let put = PutBack {
+                    delivery,
+                    attempts: delivery.attempt - 1,
+                    first_attempt_ms: delivery.first_attempt_ms,
+                    last_attempt: delivery.last_attempt.as_ref(),
+                    rest: Rest::Park(*reason, *wait),
+                };
+                self.redis.put_back(&put).await
             }
             Failure::Bury(work, reason) => self.undertaker.bury(work, *reason).await,
         }
@@ -205,15 +231,18 @@ impl Failure<'_> {
     fn delivery(&self) -> Option<&Delivery> {
         match self {
             Self::Reschedule(attempted, _) => Some(&attempted.delivery),
+            Self::Park(delivery, ..) => Some(delivery),
             Self::Bury(Work::Attempted(attempted), _) => Some(&attempted.delivery),
             Self::Bury(Work::Buried(delivery, ..), _) => Some(delivery),
-            Self::Bury(Work::Unreadable(_) | Work::Idle(_), _) => None,
+            Self::Bury(Work::Parked(delivery, ..), _) => Some(delivery),
+            Self::Bury(Work::Unreadable(_) | Work::Idle(_) | Work::Told(_), _) => None,
         }
     }
 
     fn kind(&self) -> Failed {
         match self {
             Self::Reschedule(..) => Failed::Retried,
+            Self::Park(..) => Failed::Parked,
             Self::Bury(Work::Attempted(attempted), DeadReason::Gone)
                 if matches!(attempted.delivery.destination, Destination::Instance(_)) =>
             {

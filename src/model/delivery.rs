@@ -62,6 +62,8 @@ pub struct Delivery {
     pub last_attempt: Option<LastAttempt>,
     /// Whether workers died again and again while they held it: it is attempted alone.
     pub suspect: bool,
+    /// Whether it comes from its destination's park.
+    pub was_parked: bool,
 }
 
 /// What is done with a delivery after an attempt.
@@ -73,6 +75,37 @@ pub enum Settlement {
     Retry(Duration),
     /// It becomes a dead letter.
     Dead(DeadReason),
+}
+
+/// Why deliveries wait in their destination's park.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParkReason {
+    /// Its breaker is open: the receiver is down.
+    Down,
+    /// The receiver is slower than what comes.
+    Slow,
+    /// More comes than the rate limit lets through.
+    RateLimit,
+    /// All slots for receivers that are not known to be good are taken.
+    Slots,
+    /// Others are parked that came before.
+    Behind,
+}
+
+impl ParkReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Down, Self::Slow, Self::RateLimit, Self::Slots, Self::Behind];
+
+    /// The reason as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Slow => "slow",
+            Self::RateLimit => "rate_limit",
+            Self::Slots => "slots",
+            Self::Behind => "behind",
+        }
+    }
 }
 
 /// Why a delivery became a dead letter.

@@ -13,7 +13,7 @@ mod secret;
 mod server;
 mod webhook;
 
-pub use delivery::{Attempted, DeadReason, Delivery, EntryId, Settlement, Source};
+pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
 pub use destination::{Destination, DestinationError};
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use envelope::{array_elements, object_members};

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use super::{EntryId, Source};
 
 /// Which entries this process holds. Cheap to clone; all clones are one.
@@ -11,22 +14,54 @@ use super::{EntryId, Source};
 /// What is in this worker's pending list and not held here was lost on the way (a reply that never came), and has to
 /// be claimed again.
 #[derive(Clone, Debug, Default)]
-pub struct Held(Arc<Mutex<HashMap<(Source, EntryId), usize>>>);
+pub struct Held(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: Mutex<Entries>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    times: HashMap<(Source, EntryId), usize>,
+    bytes: usize,
+}
 
 impl Held {
-    /// Holds an entry until the guard is dropped. One entry may be held several times over.
-    pub fn hold(&self, source: Source, id: EntryId) -> Hold {
-        *self.lock().entry((source, id.clone())).or_default() += 1;
-        Hold { held: self.clone(), entry: (source, id) }
+    /// Holds an entry with so many bytes of payload until the guard is dropped. One entry may be held several times
+    /// over.
+    pub fn hold(&self, source: Source, id: EntryId, bytes: usize) -> Hold {
+        let mut entries = self.lock();
+        *entries.times.entry((source, id.clone())).or_default() += 1;
+        entries.bytes += bytes;
+        drop(entries);
+        Hold { held: self.clone(), entry: (source, id), bytes }
     }
 
     /// Whether an entry is held.
     pub fn holds(&self, source: Source, id: &EntryId) -> bool {
-        self.lock().contains_key(&(source, id.clone()))
+        self.lock().times.contains_key(&(source, id.clone()))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Source, EntryId), usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many entries are held, and how many bytes of payload.
+    pub fn load(&self) -> (usize, usize) {
+        let entries = self.lock();
+        (entries.times.len(), entries.bytes)
+    }
+
+    /// Comes when something is held no more, or [`Self::tell`] is called.
+    pub fn freed(&self) -> Notified<'_> {
+        self.0.freed.notified()
+    }
+
+    /// Wakes all who wait for [`Self::freed`].
+    pub fn tell(&self) {
+        self.0.freed.notify_waiters();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -35,17 +70,21 @@ impl Held {
 pub struct Hold {
     held: Held,
     entry: (Source, EntryId),
+    bytes: usize,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut held = self.held.lock();
-        if let Some(times) = held.get_mut(&self.entry) {
+        let mut entries = self.held.lock();
+        entries.bytes -= self.bytes;
+        if let Some(times) = entries.times.get_mut(&self.entry) {
             *times -= 1;
             if *times == 0 {
-                held.remove(&self.entry);
+                entries.times.remove(&self.entry);
             }
         }
+        drop(entries);
+        self.held.tell();
     }
 }
 
@@ -66,9 +105,16 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// A receipt for an entry with `fan_out` deliveries, read under the name `consumer`.
-    pub fn new(held: &Held, source: Source, id: EntryId, consumer: Arc<str>, fan_out: usize) -> Self {
-        let _hold = held.hold(source, id.clone());
+    /// A receipt for an entry with `fan_out` deliveries of `bytes` of payload, read under the name `consumer`.
+    pub fn new(
+        held: &Held,
+        source: Source,
+        id: EntryId,
+        consumer: Arc<str>,
+        fan_out: usize,
+        bytes: usize,
+    ) -> Self {
+        let _hold = held.hold(source, id.clone(), bytes);
         let open = AtomicUsize::new(fan_out);
         Self { source, id, consumer, fan_out, open, recorded: false.into(), forfeited: false.into(), _hold }
     }

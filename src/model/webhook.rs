@@ -7,7 +7,7 @@ use http::HeaderMap;
 use super::{EventName, Secret};
 
 /// An instance's webhook, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     /// Whether events are sent at all.
     pub enabled: bool,
@@ -27,6 +27,8 @@ pub struct Webhook {
     pub headers: Vec<(String, Secret)>,
     /// Signing secrets, `whsec_<base64>` or bare base64; several while one is being rotated.
     pub secrets: Vec<Secret>,
+    /// How many attempts a second it gets at most, more than 0; none for any number.
+    pub rate_limit: Option<f64>,
 }
 
 impl Webhook {
@@ -75,4 +77,6 @@ pub struct Target {
     pub jwt_key: Option<Secret>,
     /// The keys to sign with; one signature each.
     pub signers: Vec<Signer>,
+    /// How many attempts a second it gets at most.
+    pub rate_limit: Option<f64>,
 }

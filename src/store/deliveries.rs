@@ -3,19 +3,30 @@
 use std::time::Duration;
 
 use super::{GROUP, Redis, StoreError, script};
-use crate::model::{Delivery, LastAttempt, Source};
+use crate::model::{Delivery, LastAttempt, ParkReason, Source};
 
-/// A failed delivery to be attempted again.
+/// A delivery that is not settled, and has to wait.
 #[derive(Clone, Debug)]
-pub struct Rescheduled<'a> {
-    /// The delivery, with the number of the attempt that failed.
+pub struct PutBack<'a> {
+    /// The delivery.
     pub delivery: &'a Delivery,
+    /// How many attempts were made.
+    pub attempts: u32,
     /// When its first attempt was begun, Unix ms.
-    pub first_attempt_ms: u64,
-    /// How long to wait.
-    pub delay: Duration,
-    /// What the attempt came to.
-    pub last_attempt: &'a LastAttempt,
+    pub first_attempt_ms: Option<u64>,
+    /// What the last attempt came to.
+    pub last_attempt: Option<&'a LastAttempt>,
+    /// Where it waits.
+    pub rest: Rest,
+}
+
+/// Where a delivery waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// By itself, for so long: its last attempt failed.
+    Backoff(Duration),
+    /// In its destination's park; and how long nobody need look there.
+    Park(ParkReason, Duration),
 }
 
 /// Whether a settlement was this worker's to make.
@@ -44,24 +55,30 @@ pub struct Promoted {
 }
 
 impl Redis {
-    /// Puts a failed delivery back to wait. The entry is acknowledged with it when the delivery is all it is held
-    /// for. Where the entry is no longer this consumer's, its new owner answers for the delivery.
+    /// Puts a delivery back to wait. The entry is acknowledged with it when the delivery is all it is held for. Where
+    /// the entry is no longer this consumer's, its new owner answers for the delivery.
     ///
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless.
-    pub async fn reschedule(&self, failed: &Rescheduled<'_>) -> Result<Ownership, StoreError> {
-        let Rescheduled { delivery, first_attempt_ms, delay, last_attempt } = failed;
-        let (receipt, event) = (&delivery.receipt, &delivery.event);
+    pub async fn put_back(&self, put: &PutBack<'_>) -> Result<Ownership, StoreError> {
+        let (receipt, event) = (&put.delivery.receipt, &put.delivery.event);
+        let destination = &put.delivery.destination;
         let keys = self.keys();
-        let mut retry = script::RETRY.key(self.key_of(receipt.source));
-        retry.key(keys.event(&event.key)).key(keys.retry());
-        retry.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
-        retry.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
-        retry.arg(event.key.as_str()).arg(delivery.destination.to_string());
-        retry.arg(delivery.attempt).arg(first_attempt_ms).arg(millis(*delay)).arg(last_attempt.to_string());
-        retry.arg(event.id.as_str()).arg(event.pushed_ms);
-        retry.arg(event.traceparent.as_deref().unwrap_or(""));
-        Ok(Ownership::of(self.script(&retry).await?))
+        let (place, wait, reason) = match put.rest {
+            Rest::Backoff(wait) => (keys.retry(), wait, ""),
+            Rest::Park(reason, wait) => (keys.park(destination), wait, reason.as_str()),
+        };
+        let mut put_back = script::WAIT.key(self.key_of(receipt.source));
+        put_back.key(keys.event(&event.key)).key(place).key(keys.parks()).key(keys.parked());
+        put_back.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
+        put_back.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
+        put_back.arg(event.key.as_str()).arg(destination.to_string());
+        let text = |value: Option<String>| value.unwrap_or_default();
+        put_back.arg(put.attempts).arg(text(put.first_attempt_ms.map(|ms| ms.to_string()))).arg(millis(wait));
+        put_back.arg(text(put.last_attempt.map(ToString::to_string)));
+        put_back.arg(event.id.as_str()).arg(event.pushed_ms);
+        put_back.arg(event.traceparent.as_deref().unwrap_or("")).arg(reason);
+        Ok(Ownership::of(self.script(&put_back).await?))
     }
 
     /// Notes deliveries of entries of the producers' stream as done while others of the same entry are under way, so

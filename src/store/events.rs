@@ -36,6 +36,8 @@ pub enum Taken {
         id: EntryId,
         /// The event's hash, and where the delivery goes; none when they cannot be read.
         delivery: Option<(EventKey, Destination)>,
+        /// Whether it was parked before.
+        was_parked: bool,
     },
 }
 
@@ -205,7 +207,7 @@ pub(super) fn read_entry(source: Source, id: &[u8], fields: Value) -> Option<Tak
         _ => Vec::new(),
     };
     let (mut payload, mut event_id, mut traceparent) = (None, None, None);
-    let (mut event, mut destination) = (None, None);
+    let (mut event, mut destination, mut parked) = (None, None, None);
     let mut fields = fields.into_iter();
     while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) =
         (fields.next(), fields.next())
@@ -216,13 +218,14 @@ pub(super) fn read_entry(source: Source, id: &[u8], fields: Value) -> Option<Tak
             (Source::Stream, b"traceparent") => &mut traceparent,
             (Source::Ready, b"event") => &mut event,
             (Source::Ready, b"destination") => &mut destination,
+            (Source::Ready, b"parked") => &mut parked,
             _ => continue,
         };
         *place = Some(Bytes::from(value));
     }
     Some(match source {
         Source::Stream => Taken::New { id, payload, event_id, traceparent },
-        Source::Ready => Taken::Due { id, delivery: due(event, destination) },
+        Source::Ready => Taken::Due { id, delivery: due(event, destination), was_parked: parked.is_some() },
     })
 }
 

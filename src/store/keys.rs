@@ -1,6 +1,6 @@
 //! The name of every key.
 
-use crate::model::EventKey;
+use crate::model::{Destination, EventKey};
 
 /// The keys of one stream. All but the stream itself are `{<STREAM>}:…`, so that they share its cluster slot.
 #[derive(Clone, Debug)]
@@ -33,6 +33,31 @@ impl Keys {
     /// Hash of one event that waits for a retry.
     pub fn event(&self, key: &EventKey) -> String {
         self.of(&format!("event:{key}"))
+    }
+
+    /// ZSET of the deliveries parked for one destination: event key → when it was pushed, Unix ms.
+    pub fn park(&self, destination: &Destination) -> String {
+        self.park_of(&destination.to_string())
+    }
+
+    /// The same, of a destination as text.
+    pub(super) fn park_of(&self, destination: &str) -> String {
+        self.of(&format!("park:{destination}"))
+    }
+
+    /// ZSET of destinations with parked deliveries → when to look at them next, Unix ms.
+    pub fn parks(&self) -> String {
+        self.of("parks")
+    }
+
+    /// Hash of destination with parked deliveries → since when and why.
+    pub fn parked(&self) -> String {
+        self.of("parked")
+    }
+
+    /// String that is there for as long as nothing more is to be told of a destination.
+    pub fn told(&self, destination: &Destination) -> String {
+        self.of(&format!("told:{destination}"))
     }
 
     /// Stream of dead letters.

@@ -13,7 +13,7 @@ macro_rules! scripts {
 
 scripts! {
     ACK = "ack.lua";
-    RETRY = "retry.lua";
+    WAIT = "wait.lua";
     DONE = "done.lua";
     MARK = "mark.lua";
     DEAD = "dead.lua";
@@ -29,5 +29,8 @@ scripts! {
     LEAVE = "leave.lua";
     ALONE = "alone.lua";
     RELEASE = "release.lua";
+    UNPARK = "unpark.lua";
+    PARKS = "parks.lua";
+    TELL = "tell.lua";
     RECLAIM = "reclaim.lua";
 }

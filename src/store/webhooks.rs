@@ -47,7 +47,7 @@ impl Redis {
     /// When Redis did not confirm it; doing it again is harmless.
     pub async fn set_webhook(&self, instance: &str, json: &str) -> Result<(), StoreError> {
         let mut set = script::WEBHOOK_SET.key(self.keys().webhooks());
-        set.key(self.keys().webhooks_version()).arg(instance).arg(json);
+        set.key(self.keys().webhooks_version()).key(self.keys().parks()).arg(instance).arg(json);
         self.script(&set).await
     }
 
@@ -57,7 +57,7 @@ impl Redis {
     /// When Redis did not confirm it.
     pub async fn swap_webhook(&self, instance: &str, read: &[u8], json: &str) -> Result<bool, StoreError> {
         let mut swap = script::WEBHOOK_SWAP.key(self.keys().webhooks());
-        swap.key(self.keys().webhooks_version()).arg(instance).arg(read).arg(json);
+        swap.key(self.keys().webhooks_version()).key(self.keys().parks()).arg(instance).arg(read).arg(json);
         self.script(&swap).await
     }
 
@@ -67,7 +67,7 @@ impl Redis {
     /// When Redis did not confirm it.
     pub async fn delete_webhook(&self, instance: &str) -> Result<bool, StoreError> {
         let mut set = script::WEBHOOK_SET.key(self.keys().webhooks());
-        set.key(self.keys().webhooks_version()).arg(instance).arg("");
+        set.key(self.keys().webhooks_version()).key(self.keys().parks()).arg(instance).arg("");
         self.script(&set).await
     }
 

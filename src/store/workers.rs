@@ -18,6 +18,8 @@ pub enum Beat {
         dead: Vec<String>,
         /// How long until the next counts as dead, if it does not beat until then.
         next: Option<Duration>,
+        /// How many are alive, this one among them.
+        alive: usize,
     },
     /// This worker has been reaped: what it held is another's now.
     Fenced,
@@ -46,8 +48,12 @@ impl Redis {
                     Some(Value::Int(ms)) => u64::try_from(ms).ok().map(Duration::from_millis),
                     _ => None,
                 };
+                let alive = match reply.next() {
+                    Some(Value::Int(alive)) => usize::try_from(alive).unwrap_or(1).max(1),
+                    _ => 1,
+                };
                 let dead = reply.filter_map(|name| redis::from_redis_value(name).ok()).collect();
-                Ok(Beat::Alive { dead, next })
+                Ok(Beat::Alive { dead, next, alive })
             }
             _ => Ok(Beat::Fenced),
         }

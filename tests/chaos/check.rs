@@ -1,19 +1,16 @@
 //! The checker, after the model of Jepsen's total-queue: what was put in came out, or is accounted for.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use super::bounds::{self, Load};
 use super::excuse::{Excuses, Success};
 use super::history::{Fault, FaultKind, History, Letter, Ms, Request, ms};
-use super::traffic::{MAX_ATTEMPTS, Place, TIMEOUT, Traffic};
+use super::reason;
+use super::traffic::{Character, Place, TIMEOUT, Traffic};
 
-/// How long the effects of a fault on attempts may last beyond it.
-const AFTERMATH: Ms = 2000;
 /// How late a receiver may notice that its client is gone. The wait before another attempt is longer.
 const NOTICE: Ms = 100;
-/// More deaths of its holders than this make an entry poison.
-const INNOCENT_TAKEOVERS: usize = 4;
 
 /// What must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +18,13 @@ pub(crate) enum Wrong {
     /// In the stream, and neither delivered nor dead.
     Lost,
     /// The stream got other events than those that were acknowledged or arrived.
-    Miscounted { in_stream: u64, known: u64 },
+    Miscounted { in_stream: u64, known: u64, unsure: u64 },
+    /// An attempt whose number says that there were others, which nothing kept from its receiver.
+    Skipped,
+    /// More attempts against a receiver that is down than find that out, and probe.
+    TooManyWhileDown(String),
+    /// More attempts in a second than a rate limit allows.
+    OverTheRate(String),
     /// A dead letter whose reason did not happen.
     FalseReason(String),
     /// More than one dead letter.
@@ -74,6 +77,8 @@ pub(crate) struct Figures {
     pub(crate) acknowledged: usize,
     /// Not acknowledged, and in the stream all the same.
     pub(crate) unsure_and_there: usize,
+    /// Not acknowledged, and if it is in the stream, nothing had to come of it.
+    pub(crate) unsure: usize,
     pub(crate) deliveries: usize,
     pub(crate) delivered: usize,
     pub(crate) attempts: usize,
@@ -86,7 +91,12 @@ pub(crate) struct Figures {
     /// Dead letters of deliveries that arrived (their answers were lost).
     pub(crate) dead_and_delivered: u64,
     pub(crate) dead: BTreeMap<String, u64>,
-    /// The longest time from a push to its first attempt, and of which event.
+    /// Deliveries of which nothing came because there was no webhook.
+    pub(crate) unwanted: usize,
+    /// What came closest to being too much for receivers that were down, and known to be, and for the rate limit.
+    pub(crate) while_down: [Load; 2],
+    pub(crate) in_a_second: Load,
+    /// The longest time from a push to its first attempt at a steady receiver, and of which event.
     pub(crate) slowest: (Ms, u32),
 }
 
@@ -109,6 +119,7 @@ pub(crate) fn check(history: &History) -> (Vec<Violation>, Figures) {
         checker.delivery(*delivery, requests);
     }
     checker.stream();
+    checker.loads();
     let strange = history.strange.iter().map(|what| Wrong::Strange(what.clone()));
     checker.wrong.extend(strange.map(|wrong| Violation { wrong, delivery: None }));
     (checker.wrong, checker.figures)
@@ -157,11 +168,15 @@ impl Checker<'_> {
         let history = self.history;
         for (event, push) in (0..).zip(&history.pushes) {
             let places = || history.traffic.places(event).map(|place| (event, place));
-            let first = places().filter_map(|delivery| Some(requests.get(&delivery)?[0].from)).min();
+            let first = |(event, place)| Some(requests.get(&(event, place))?[0].from);
+            let excused = |place| {
+                let mut absences = history.absences.iter().filter(|absence| absence.place == place);
+                absences.any(|absence| absence.excuses(event, push))
+            };
             let there = push.acknowledged.is_some()
-                || first.is_some()
-                || places().any(|delivery| letters.contains_key(&delivery));
+                || places().any(|delivery| first(delivery).is_some() || letters.contains_key(&delivery));
             if !there {
+                self.figures.unsure += usize::from(places().all(|(_, place)| excused(place)));
                 continue;
             }
             for delivery in places() {
@@ -169,13 +184,17 @@ impl Checker<'_> {
                 let delivered = seen.is_some_and(|requests| requests.iter().any(Request::succeeded));
                 self.figures.deliveries += 1;
                 self.figures.delivered += usize::from(delivered);
-                if !delivered && !letters.contains_key(&delivery) {
-                    self.blame(delivery, Wrong::Lost);
+                match delivered || letters.contains_key(&delivery) {
+                    true => {}
+                    false if excused(delivery.1) => self.figures.unwanted += 1,
+                    false => self.blame(delivery, Wrong::Lost),
                 }
             }
             match push.acknowledged {
                 Some(at) => {
                     self.figures.acknowledged += 1;
+                    let is_steady = |(_, place): &Delivery| place.character() == Character::Steady;
+                    let first = places().filter(is_steady).filter_map(first).max();
                     let late = first.map_or(0, |first| first.saturating_sub(at));
                     self.figures.slowest = self.figures.slowest.max((late, event));
                 }
@@ -188,8 +207,10 @@ impl Checker<'_> {
     /// are there as were acknowledged, and as arrived of the others.
     fn stream(&mut self) {
         let known = (self.figures.acknowledged + self.figures.unsure_and_there) as u64;
-        if let Some(in_stream) = self.history.in_stream.filter(|in_stream| *in_stream != known) {
-            let wrong = Wrong::Miscounted { in_stream, known };
+        let unsure = self.figures.unsure as u64;
+        let possible = known..=known + unsure;
+        if let Some(in_stream) = self.history.in_stream.filter(|in_stream| !possible.contains(in_stream)) {
+            let wrong = Wrong::Miscounted { in_stream, known, unsure };
             self.wrong.push(Violation { wrong, delivery: None });
         }
     }
@@ -217,60 +238,30 @@ impl Checker<'_> {
             }
             for letter in letters {
                 *self.figures.dead.entry(letter.reason.clone()).or_default() += 1;
-                if let Err(why) = self.reason(letter, requests) {
+                if let Err(why) = reason::verify(self.history, letter, requests) {
                     self.blame(*delivery, Wrong::FalseReason(why));
                 }
             }
         }
     }
 
-    fn reason(&self, letter: &Letter, requests: &[Request]) -> Result<(), String> {
-        match letter.reason.as_str() {
-            "exhausted" => self.exhausted(letter, requests),
-            "rejected" => {
-                let refused = |request: &Request| request.end == super::history::End::Answered(404);
-                let seen = letter.status == Some(404) && requests.iter().any(refused);
-                seen.then_some(()).ok_or_else(|| "rejected, and no receiver answered 404".to_owned())
+    /// Receivers that are down, and those with a rate limit, got no more than they should.
+    fn loads(&mut self) {
+        let limited = |load: &Load| load.seen > load.allowed;
+        let history = self.history;
+        let known = bounds::while_known_to_be_down(history).map(|load| (1, load));
+        for (at, load) in bounds::while_down(history).map(|load| (0, load)).chain(known) {
+            if limited(&load) {
+                let wrong = Wrong::TooManyWhileDown(load.to_string());
+                self.wrong.push(Violation { wrong, delivery: None });
             }
-            "poison" => {
-                let sent = self.history.pushes.get(letter.event as usize).map_or(0, |push| push.sent);
-                let killed = |fault: &&Fault| {
-                    // One that is over may have cost a lease of which the others learn only now.
-                    let since = fault.to.saturating_add(AFTERMATH);
-                    fault.kind.ends_leases() && fault.from <= letter.died && since >= sent
-                };
-                let faults = self.history.faults.iter().filter(killed).count();
-                let possible = faults > INNOCENT_TAKEOVERS;
-                possible
-                    .then_some(())
-                    .ok_or_else(|| format!("poison, with {faults} faults since its push that end leases"))
-            }
-            other => Err(format!("nothing can have caused the reason {other}")),
+            self.figures.while_down[at].raise(load);
         }
-    }
-
-    /// Every attempt was made and failed. One that its receiver did not see fail needs a fault that explains it.
-    fn exhausted(&self, letter: &Letter, requests: &[Request]) -> Result<(), String> {
-        if letter.attempts != MAX_ATTEMPTS {
-            return Err(format!("exhausted after {} attempts of {MAX_ATTEMPTS}", letter.attempts));
+        self.figures.in_a_second = bounds::in_a_second(self.history);
+        if limited(&self.figures.in_a_second) {
+            let wrong = Wrong::OverTheRate(self.figures.in_a_second.to_string());
+            self.wrong.push(Violation { wrong, delivery: None });
         }
-        let sent = self.history.pushes.get(letter.event as usize).map_or(0, |push| push.sent);
-        let failed: HashSet<u16> =
-            requests.iter().filter(|request| !request.succeeded()).map(|request| request.attempt).collect();
-        for missing in (1..=MAX_ATTEMPTS as u16).filter(|attempt| !failed.contains(attempt)) {
-            // It was made after those before it, and before those after it.
-            let before = requests.iter().filter(|request| request.attempt < missing);
-            let after = requests.iter().filter(|request| request.attempt > missing);
-            let from = before.map(|request| (request.attempt, Reverse(request.from))).max();
-            let to = after.map(|request| (Reverse(request.attempt), request.from)).max();
-            let from = from.map_or(sent, |(_, Reverse(from))| from);
-            let to = to.map_or(letter.died, |(_, to)| to);
-            let hidden = |fault: &Fault| fault.kind.hides_answers() && fault.touches(from, to, AFTERMATH);
-            if !self.history.faults.iter().any(hidden) {
-                return Err(format!("exhausted, and no receiver saw attempt {missing} fail"));
-            }
-        }
-        Ok(())
     }
 
     /// The requests of one delivery among each other.
@@ -281,6 +272,9 @@ impl Checker<'_> {
         let places = if known { history.traffic.places(event).count() } else { 0 };
         if !known || !history.traffic.places(event).any(|wanted| wanted == place) {
             self.blame(delivery, Wrong::Misdelivered);
+        }
+        if known && !reason::numbers_are_whole(history, event, requests) {
+            self.blame(delivery, Wrong::Skipped);
         }
         let mut arrived = false;
         for (at, request) in requests.iter().enumerate() {

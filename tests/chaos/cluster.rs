@@ -3,20 +3,27 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use posthaste::store::Redis;
 use redis::Value;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 
-use super::history::Clock;
+use super::history::{Clock, History};
 use super::producer::connect;
 use super::proxy::Proxy;
 use super::receiver::{ERRORS, Receivers};
 use super::run::Run;
 use super::support::{RedisServer, Worker};
-use super::traffic::{MAX_ATTEMPTS, Place, TIMEOUT, Traffic};
+use super::traffic::{Character, MAX_AGE, MAX_ATTEMPTS, MAX_DELAY, Place, TIMEOUT, Traffic};
 
 const SLOTS: usize = 64;
-/// What a worker can have in its hands at most: attempts, what is queued for them, and what waits to be settled.
-const MOST_HELD: u64 = 2 * SLOTS as u64 + 256 + 1280;
+/// What a worker can have in its hands at most: attempts, what waits for them, what is on its way to both, and what
+/// waits to be settled.
+const MOST_HELD: u64 = SLOTS as u64 + 1024 + 256 + 1280;
+
+/// So many deliveries parked or come back from one look to the next are many.
+const BUSY: u64 = 8;
+const LONGEST_WAIT_FOR_PARKS: Duration = Duration::from_millis(2500);
 
 /// One place for a worker: when it ends another takes its place.
 pub(crate) struct Post {
@@ -31,6 +38,8 @@ pub(crate) struct Cluster {
     /// To Redis, with nothing between.
     pub(crate) url: String,
     pub(crate) redis: Mutex<RedisServer>,
+    /// The operator's way to it.
+    pub(crate) store: Redis,
     pub(crate) posts: Vec<Mutex<Post>>,
     /// From each worker to Redis.
     pub(crate) to_redis: Vec<Mutex<Proxy>>,
@@ -39,6 +48,9 @@ pub(crate) struct Cluster {
     /// From the workers to the receivers.
     pub(crate) to_receivers: Mutex<Proxy>,
     pub(crate) receivers: Receivers,
+    traffic: Traffic,
+    /// Where the workers find the receivers.
+    base: String,
     settings: Vec<(&'static str, String)>,
     redis_ports: Vec<u16>,
 }
@@ -46,12 +58,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start(run: &Run) -> Self {
         let clock = Clock::start();
-        let receivers = Receivers::start(Traffic { seed: run.seed }, clock).await;
+        let traffic = run.traffic();
+        let receivers = Receivers::start(traffic, clock).await;
         let to_receivers = Proxy::start(receivers.port()).await;
         let always = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
         let redis = RedisServer::start_with(&always);
         let base = format!("http://127.0.0.1:{}", to_receivers.port());
-        set_webhooks(&redis.url(), &base).await;
+        let store = redis.store_of("webhooks");
+        for (place, instance) in Place::instances() {
+            let stored = store.set_webhook(instance, &webhook(traffic, &base, place)).await;
+            stored.expect("webhooks are stored");
+        }
         let settings = settings(&base, run);
         let (mut to_redis, mut redis_ports, mut posts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..run.workers {
@@ -65,13 +82,39 @@ impl Cluster {
             clock,
             url: redis.url(),
             redis: Mutex::new(redis),
+            store,
             posts,
             to_redis,
             of_producer,
             to_receivers: Mutex::new(to_receivers),
             receivers,
+            traffic,
+            base,
             settings,
             redis_ports,
+        }
+    }
+
+    /// An instance, and its webhook as the operator stores it.
+    pub(crate) fn webhook(&self, place: Place) -> (&'static str, String) {
+        let instance = place.instance().expect("an instance");
+        (instance, webhook(self.traffic, &self.base, place))
+    }
+
+    /// Waits until deliveries are parked or come back in numbers, for some time at most.
+    pub(crate) async fn until_parks_are_busy(&self) {
+        let begun = Instant::now();
+        let mut before = None;
+        while begun.elapsed() < LONGEST_WAIT_FOR_PARKS {
+            let parks = tokio::time::timeout(Duration::from_millis(200), self.store.parked(1)).await;
+            if let Ok(Ok(parks)) = parks {
+                let now = parks.deliveries;
+                if before.is_some_and(|before| now.abs_diff(before) >= BUSY) {
+                    return;
+                }
+                before = Some(now);
+            }
+            sleep(Duration::from_millis(25)).await;
         }
     }
 
@@ -131,36 +174,53 @@ impl Cluster {
         redis::from_redis_value(facts.remove("entries-added")?).ok()
     }
 
+    /// About how many parked deliveries came back: the due ones that were neither retries nor error events.
+    pub(crate) async fn came_back(&self, history: &History) -> Option<u64> {
+        let redis = self.redis.lock().await;
+        let mut facts: HashMap<String, Value> = redis.command(&["XINFO", "STREAM", "{webhooks}:ready"]).await;
+        let due: u64 = redis::from_redis_value(facts.remove("entries-added")?).ok()?;
+        let others = redis.counter("retried").await + history.letters.len() as u64;
+        Some(due.saturating_sub(others))
+    }
+
     /// What keeps things from being settled: entries, entries in flight, deliveries that wait.
     pub(crate) async fn unsettled(&self) -> Vec<String> {
+        // In one step: what moves from one key to another while each is looked at would not be seen.
+        let script = "local function pending(key) return redis.call('XPENDING', key, 'posthaste')[1] end
+            local parked = 0
+            for _, to in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+                parked = parked + redis.call('ZCARD', '{webhooks}:park:' .. to)
+            end
+            return {redis.call('XLEN', KEYS[1]), pending(KEYS[1]), redis.call('XLEN', KEYS[2]), pending(KEYS[2]),
+                redis.call('ZCARD', KEYS[3]), redis.call('ZCARD', KEYS[4]), parked}";
+        let keys = ["webhooks", "{webhooks}:ready", "{webhooks}:retry", "{webhooks}:parks"];
         let redis = self.redis.lock().await;
-        let mut left = Vec::new();
-        for stream in ["webhooks", "{webhooks}:ready"] {
-            let (length, pending) = (redis.len(stream).await, redis.pending(stream).await);
-            if length + pending > 0 {
-                left.push(format!("{stream} holds {length} entries, {pending} in flight"));
-            }
+        let mut words = vec!["EVAL", script, "4"];
+        words.extend(keys);
+        let counts: Vec<u64> = redis.command(&words).await;
+        let names = [
+            "new entries",
+            "of them in flight",
+            "due entries",
+            "of them in flight",
+            "retries",
+            "parks",
+            "parked",
+        ];
+        match counts.iter().sum() {
+            0 => Vec::new(),
+            _ => names.iter().zip(counts).map(|(name, count)| format!("{count} {name}")).collect(),
         }
-        let waiting = redis.waiting().await;
-        if waiting > 0 {
-            left.push(format!("{waiting} deliveries wait for another attempt"));
-        }
-        left
     }
 }
 
-/// On a connection that ends: that of [`RedisServer`] would be one more to break.
-async fn set_webhooks(url: &str, base: &str) {
-    let mut connection = connect(url, Duration::from_secs(5)).await.expect("redis-server answers");
-    let mut command = redis::cmd("HSET");
-    command.arg("{webhooks}:webhooks");
-    for (place, instance) in Place::instances() {
-        let webhook = serde_json::json!({ "url": format!("{base}{}", place.path()) });
-        command.arg(instance).arg(webhook.to_string());
+fn webhook(traffic: Traffic, base: &str, place: Place) -> String {
+    let url = format!("{base}{}", place.path());
+    match place.character() {
+        Character::Metered => serde_json::json!({ "url": url, "rate_limit": traffic.rate_limit() }),
+        _ => serde_json::json!({ "url": url }),
     }
-    let _: u64 = command.query_async(&mut connection).await.expect("webhooks are stored");
-    let version = redis::cmd("INCR").arg("{webhooks}:webhooks:version").to_owned();
-    let _: u64 = version.query_async(&mut connection).await.expect("the version moves");
+    .to_string()
 }
 
 fn settings(base: &str, run: &Run) -> Vec<(&'static str, String)> {
@@ -175,7 +235,8 @@ fn settings(base: &str, run: &Run) -> Vec<(&'static str, String)> {
         ("WEBHOOK_CONNECT_TIMEOUT_MS", TIMEOUT.as_millis().to_string()),
         ("WEBHOOK_RETRY_MAX_ATTEMPTS", MAX_ATTEMPTS.to_string()),
         ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.2".to_owned()),
-        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "2".to_owned()),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", MAX_DELAY.as_secs().to_string()),
+        ("WEBHOOK_RETRY_MAX_AGE_SECONDS", MAX_AGE.as_secs().to_string()),
         ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
         ("LOG_LEVEL", run.log_level.clone()),
     ]

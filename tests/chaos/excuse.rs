@@ -133,9 +133,9 @@ impl Excuses<'_> {
                     && unsettled_at(fault.from)
                     && self.costs_a_lease(fault)
             }
-            // Only the answers that were on their way: nothing new comes to a receiver meanwhile.
+            // Only the answers to requests that had come before: nothing new comes to a receiver meanwhile.
             CutReceivers | StallReceivers => {
-                success.to + ON_ITS_WAY >= fault.from && success.to <= fault.from + ON_ITS_WAY
+                success.to + ON_ITS_WAY >= fault.from && success.from <= fault.from + ON_ITS_WAY
             }
             // Whatever was on its way or unsettled then.
             Stall => success.from <= fault.to + ON_ITS_WAY && unsettled_at(fault.from),

@@ -125,7 +125,10 @@ fn an_outage_excuses_what_was_begun_before_the_lease_ended() {
 #[test]
 fn receivers_that_are_cut_off_excuse_the_answers_on_their_way() {
     for kind in [FaultKind::CutReceivers, FaultKind::StallReceivers] {
-        excuses(&[fault(kind, 20_000, 29_000)], 20_000 - ON_ITS_WAY, 20_000 + ON_ITS_WAY);
+        let faults = [fault(kind, 20_000, 29_000)];
+        excuses(&faults, 20_000 - ON_ITS_WAY, 20_000 + ON_ITS_WAY + 10);
+        // A slow answer to a request that had come before does not come back, either.
+        assert!(excused(&faults, Success { from: 20_000, to: 21_200, attempt: 1, shared: false }));
     }
 }
 

@@ -193,6 +193,50 @@ pub(crate) struct Letter {
     pub(crate) died: Ms,
 }
 
+/// Why an instance had no webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The operator removed it.
+    Removed,
+    /// Its receiver answered 410, and it was switched off.
+    Gone,
+}
+
+/// A time in which an instance had no webhook, or one that was switched off.
+#[derive(Clone, Debug)]
+pub(crate) struct Absence {
+    pub(crate) place: Place,
+    pub(crate) why: Why,
+    pub(crate) from: Ms,
+    /// When it was surely set anew.
+    pub(crate) to: Ms,
+    /// Events that were parked for it when it was removed.
+    pub(crate) waiting: HashSet<u32>,
+    /// Events that were in the stream when it was removed: nobody may have found out yet that they go there.
+    pub(crate) in_stream: HashSet<u32>,
+}
+
+impl Absence {
+    /// Whether an event can have come to nothing because of it: it was pushed, or looked at, while there was no
+    /// webhook.
+    pub(crate) fn excuses(&self, event: u32, push: &Push) -> bool {
+        let pushed_later = push.acknowledged.is_none_or(|at| at.saturating_add(CLOCKS) >= self.from);
+        let unread = self.in_stream.contains(&event) && !self.waiting.contains(&event);
+        push.sent <= self.to && (unread || pushed_later)
+    }
+
+    /// Whether something can have died of it then.
+    pub(crate) fn explains(&self, letter: &Letter, push: &Push) -> bool {
+        let times = self.from..=self.to.saturating_add(LATE);
+        times.contains(&letter.died.saturating_add(CLOCKS)) && push.sent <= self.to
+    }
+}
+
+/// How far the clock of Redis and that of a run may be apart.
+pub(crate) const CLOCKS: Ms = 20;
+/// How long what was found out before may wait to be settled, while Redis is away.
+const LATE: Ms = 15_000;
+
 /// What the producer knows of an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Push {
@@ -211,6 +255,11 @@ pub(crate) struct History {
     pub(crate) in_stream: Option<u64>,
     pub(crate) requests: Vec<Request>,
     pub(crate) faults: Vec<Fault>,
+    /// When everything was healed: from then on every receiver is up.
+    pub(crate) healed: Ms,
+    /// How many workers there were at a time.
+    pub(crate) workers: usize,
+    pub(crate) absences: Vec<Absence>,
     pub(crate) letters: Vec<Letter>,
     /// Deliveries whose death the ERRORS webhook was told, or that are dead letters themselves.
     pub(crate) told: HashSet<(u32, Place)>,

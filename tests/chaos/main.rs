@@ -8,6 +8,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bounds;
+mod bounds_tests;
 mod check;
 mod check_tests;
 mod cluster;
@@ -17,11 +19,15 @@ mod excuse_tests;
 mod history;
 mod machine;
 mod nemesis;
+mod operator;
 mod producer;
 mod proxy;
+mod reason;
+mod reason_tests;
 mod receiver;
 mod report;
 mod run;
+mod spells;
 mod traffic;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,8 @@ struct Strike {
     delay: Duration,
     /// Whether it ends more harshly than it has to.
     harsh: bool,
+    /// Whether it waits for a moment in which many deliveries are parked or come back.
+    waits: bool,
 }
 
 /// Draws strikes: every kind once, in any order, then anew.
@@ -60,6 +62,7 @@ impl Deck {
             length,
             delay: dice.ms(10..=100),
             harsh: dice.one_in(2),
+            waits: kind.ends_leases() && dice.one_in(2),
         }
     }
 }
@@ -93,6 +96,9 @@ async fn strike(cluster: &Cluster, strike: Strike) -> Fault {
         KillClients, KillRedis, KillWorker, MuteProducer, PauseRedis, PauseWorker, Stall, StallProducer,
         StallReceivers, StallRedis, TermWorker,
     };
+    if strike.waits {
+        cluster.until_parks_are_busy().await;
+    }
     match strike.kind {
         KillWorker | PauseWorker | TermWorker => on_worker(cluster, strike).await,
         KillAllWorkers => on_all_workers(cluster, strike).await,

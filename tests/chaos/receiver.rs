@@ -1,18 +1,27 @@
 //! The receivers: one server, a path for each destination, and a record of every request.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::history::{Clock, End, Ms, Request};
-use super::traffic::{Behaviour, Place, Traffic};
+use super::spells::Mood;
+use super::traffic::{AT_A_TIME, Behaviour, Place, Traffic};
+
+const FOREVER: Duration = Duration::from_secs(120);
 
 /// The path of the ERRORS webhook.
 pub(crate) const ERRORS: &str = "/errors";
+
+/// What the slow receiver has not begun to work on after so long, it forgets: it answers well before its client gives
+/// up, or never.
+const LONGEST_QUEUE: Duration = Duration::from_millis(800);
 
 /// What was received.
 #[derive(Debug, Default)]
@@ -30,6 +39,7 @@ pub(crate) struct Received {
 pub(crate) struct Receivers {
     port: u16,
     received: Arc<Mutex<Received>>,
+    healed: Arc<AtomicBool>,
     accepting: JoinHandle<()>,
 }
 
@@ -38,6 +48,9 @@ struct Serving {
     traffic: Traffic,
     clock: Clock,
     received: Arc<Mutex<Received>>,
+    healed: Arc<AtomicBool>,
+    /// What the slow receiver can do at a time.
+    hands: Arc<Semaphore>,
 }
 
 impl Receivers {
@@ -45,7 +58,14 @@ impl Receivers {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let received = Arc::new(Mutex::new(Received::default()));
-        let serving = Serving { traffic, clock, received: Arc::clone(&received) };
+        let healed = Arc::new(AtomicBool::new(false));
+        let serving = Serving {
+            traffic,
+            clock,
+            received: Arc::clone(&received),
+            healed: Arc::clone(&healed),
+            hands: Arc::new(Semaphore::new(AT_A_TIME)),
+        };
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -53,11 +73,16 @@ impl Receivers {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { port, received, accepting }
+        Self { port, received, healed, accepting }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From now on every receiver is up.
+    pub(crate) fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
     }
 
     /// Takes what was received so far.
@@ -111,7 +136,9 @@ impl Serving {
             *times += 1;
             (at, *times - 1)
         };
-        match self.traffic.behaviour(event, place, nth) {
+        let mood =
+            if self.healed.load(Ordering::Relaxed) { Mood::Up } else { self.traffic.mood(place, from) };
+        match self.traffic.behaviour(event, place, nth, mood) {
             Behaviour::Answer(status, after) => {
                 if !after.is_zero() && left_within(stream, after).await {
                     self.end(at, End::Left);
@@ -124,8 +151,26 @@ impl Serving {
                 self.end(at, End::Closed);
                 false
             }
+            Behaviour::Work(length) => {
+                let worked = async {
+                    let hand = tokio::time::timeout(LONGEST_QUEUE, self.hands.acquire()).await;
+                    if hand.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    tokio::time::sleep(length).await;
+                };
+                tokio::select! {
+                    () = worked => {}
+                    _ = left_within(stream, FOREVER) => {
+                        self.end(at, End::Left);
+                        return false;
+                    }
+                }
+                self.end(at, End::Answered(200));
+                reply(stream, 200).await
+            }
             Behaviour::Hang => {
-                left_within(stream, Duration::from_secs(120)).await;
+                left_within(stream, FOREVER).await;
                 self.end(at, End::Left);
                 false
             }
@@ -133,6 +178,9 @@ impl Serving {
     }
 
     fn tell(&self, head: &Head) {
+        if is_news(&head.body) {
+            return;
+        }
         let told = dead_delivery(&head.body);
         let mut received = self.lock();
         match told {
@@ -152,6 +200,12 @@ impl Serving {
     fn lock(&self) -> std::sync::MutexGuard<'_, Received> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it tells of a receiver that is down or back.
+fn is_news(body: &[u8]) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    body["event"].as_str().is_some_and(|event| event.starts_with("destination."))
 }
 
 /// Which delivery an error event is about.

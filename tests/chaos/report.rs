@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::check::{Figures, Violation, by_kind};
 use super::cluster::Cluster;
-use super::history::{Fault, FaultKind, History, Ms};
+use super::history::{Fault, FaultKind, History, Ms, Why};
+use super::operator::Parked;
 use super::traffic::Traffic;
 
 /// How many violations are told with their history.
@@ -35,10 +36,43 @@ pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Optio
     println!("faults      {faults}: {:?}", by_kind(&history.faults));
     println!("machine     stood still {} times, {stalled} ms in all", stalls.len());
     let (slowest, event) = figures.slowest;
-    println!("slowest     {} ms from push to first attempt ({})", slowest, Traffic::id(event));
+    println!(
+        "slowest     {} ms from push to first attempt at a steady receiver ({})",
+        slowest,
+        Traffic::id(event)
+    );
+    println!("down        {}", figures.while_down[0]);
+    println!("            {}", figures.while_down[1]);
+    println!("rate limit  {}", figures.in_a_second);
     match settled_after {
         Some(after) => println!("settled     {} ms after everything was healed", after.as_millis()),
         None => println!("settled     never"),
+    }
+}
+
+/// Prints how much was parked, and what became of webhooks while deliveries waited. `came_back`: about how many were
+/// parked and came back.
+pub(crate) fn parks(parked: &Parked, history: &History, came_back: Option<u64>) {
+    let Parked { came, most, seen } = parked;
+    let came_back = came_back.map_or_else(|| "?".to_owned(), |count| count.to_string());
+    println!(
+        "parks       about {came_back} deliveries came back; at least {came} seen parked, {most} at a time"
+    );
+    println!("            parks seen by reason: {seen:?}");
+    let letters = |why| history.letters.iter().filter(move |letter| letter.reason == why);
+    for (why, reason) in [(Why::Removed, "removed"), (Why::Gone, "gone")] {
+        let absences = || history.absences.iter().filter(|absence| absence.why == why);
+        let waited: usize = absences().map(|absence| absence.waiting.len()).sum();
+        let after = |died: Ms| {
+            let since = absences().filter_map(|absence| died.checked_sub(absence.from)).min();
+            since.unwrap_or(0)
+        };
+        let waited_for = letters(reason).filter(|letter| letter.status != Some(410));
+        let last = waited_for.map(|letter| after(letter.died)).max().unwrap_or(0);
+        let (times, dead) = (absences().count(), letters(reason).count());
+        println!(
+            "{reason:<11} {times} times, {waited} parked then; {dead} dead of it, the last after {last} ms"
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use super::cluster::Cluster;
 use super::history::{History, Letter};
 use super::machine::Watch;
 use super::nemesis::rage;
+use super::operator::{Parked, operate, still_gone, watch};
 use super::producer::Producer;
 use super::receiver::dead_delivery;
 use super::report;
@@ -36,6 +37,10 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic { seed: self.seed, rate: self.rate }
+    }
+
     pub(crate) fn from_environment() -> Self {
         let number = |name: &str, default: u64| match std::env::var(name) {
             Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
@@ -62,23 +67,32 @@ impl fmt::Display for Run {
 /// Runs, and tells what was wrong.
 pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     let cluster = Cluster::start(run).await;
-    let traffic = Traffic { seed: run.seed };
+    let traffic = run.traffic();
+    let mut parked = Parked::default();
     let end = Instant::now() + run.length;
     let url = cluster.producers_url().await;
     let producer = Producer { url, traffic, clock: cluster.clock, rate: run.rate };
     let pushing = tokio::spawn(producer.push_until(end));
-    let watch = Watch::start(cluster.clock);
-    let mut faults = rage(&cluster, run.seed, end).await;
-    let pushes = pushing.await.expect("the producer does not panic");
-    cluster.of_producer.lock().await.reset();
-
-    let settled = until_settled(&cluster).await;
+    let machine = Watch::start(cluster.clock);
+    let breaking = async {
+        let (faults, absences) = tokio::join!(rage(&cluster, run.seed, end), operate(&cluster, traffic, end));
+        let pushes = pushing.await.expect("the producer does not panic");
+        cluster.of_producer.lock().await.reset();
+        cluster.receivers.heal();
+        let healed = cluster.clock.now();
+        (faults, absences, pushes, healed, until_settled(&cluster).await)
+    };
+    let (mut faults, mut absences, pushes, healed, settled) = tokio::select! {
+        broken = breaking => broken,
+        () = watch(&cluster.store, &mut parked) => unreachable!("it has no end"),
+    };
+    absences.extend(still_gone(&cluster).await);
     for post in &cluster.posts {
         let mut post = post.lock().await;
         post.worker.signal("TERM");
         post.worker.ended().await;
     }
-    faults.extend(watch.stalls());
+    faults.extend(machine.stalls());
     faults.sort_by_key(|fault| fault.from);
     let received = cluster.receivers.take();
     let mut history = History {
@@ -87,6 +101,9 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
         in_stream: cluster.in_stream().await,
         requests: received.requests,
         faults,
+        healed,
+        workers: run.workers,
+        absences,
         letters: Vec::new(),
         told: received.told,
         strange: received.strange,
@@ -99,6 +116,7 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     look_into_redis(&cluster, &mut history).await;
     let (found, figures) = check(&history);
     report::figures(&figures, &history, settled_after);
+    report::parks(&parked, &history, cluster.came_back(&history).await);
     report::violations(&found, &history, &cluster).await;
     found
 }

@@ -1,17 +1,26 @@
 //! What is pushed, where it belongs, and how its receivers behave. All of it follows from the seed and the event's
-//! number, so nobody has to remember it.
+//! number (and, for those that are down for spells, from the time), so nobody has to remember it.
 
 use std::time::Duration;
 
 use super::dice::mix;
+use super::spells::Mood;
 
 /// How long an attempt may take. Answers that come at all come much sooner; the rest never come.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(2000);
 pub(crate) const MAX_ATTEMPTS: u32 = 8;
+/// How old an event is when its further attempts are given up.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(40);
+/// The longest wait between two attempts.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(2);
 const SLOWEST_ANSWER_MS: u64 = 200;
 
-/// The instances, each with the character of its receiver.
-const INSTANCES: [(&str, Character); 11] = [
+/// How many requests the slow receiver works on at a time.
+pub(crate) const AT_A_TIME: usize = 4;
+const LONGEST_WORK: Duration = Duration::from_millis(400);
+
+/// The instances, each with the character of its receiver. Those that get what is left come first.
+const INSTANCES: [(&str, Character); 17] = [
     ("steady-0", Character::Steady),
     ("steady-1", Character::Steady),
     ("steady-2", Character::Steady),
@@ -23,20 +32,48 @@ const INSTANCES: [(&str, Character); 11] = [
     ("flaky-2", Character::Flaky),
     ("picky", Character::Picky),
     ("doomed", Character::Doomed),
+    ("fitful-0", Character::Fitful),
+    ("fitful-1", Character::Fitful),
+    ("leaver", Character::Leaver),
+    ("quitter", Character::Quitter),
+    ("slow", Character::Slow),
+    ("metered", Character::Metered),
 ];
 const STEADY: u64 = 6;
-const FLAKY: u64 = 3;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Character {
+/// Of so many events in a row some go to one receiver in great numbers …
+const BLOCK: u32 = 1024;
+/// … each such receiver has its turn once in so many blocks …
+const BLOCKS: u32 = 8;
+/// … and gets so many of a thousand events then; on average less than it takes.
+const FLOOD: u64 = 300;
+/// The same at all other times.
+const TRICKLE: u64 = 10;
+/// The share of all events that the slow receiver takes, and that the rate limit allows for each worker. What comes on
+/// average is less.
+const SLOW_TAKES: f64 = 1.0 / 6.0;
+const METERED_TAKES: f64 = 1.0 / 15.0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Character {
     /// Succeeds, sometimes after a while.
     Steady,
     /// Fails in every way, and succeeds more often than not.
     Flaky,
     /// Refuses some events for good.
     Picky,
-    /// Never succeeds.
+    /// Fails until everything is healed.
     Doomed,
+    /// Is down for spells.
+    Fitful,
+    /// Is down for spells, in which its webhook is removed, and set anew later.
+    Leaver,
+    /// Is down for spells and then answers 410 for a while; later its webhook is switched on again.
+    Quitter,
+    /// Works on a few requests at a time, and at times gets more than it takes.
+    Slow,
+    /// Its webhook has a rate limit, and at times gets more than that.
+    Metered,
 }
 
 /// A destination of an event: the global one, or that of the instance with this place in [`INSTANCES`].
@@ -50,12 +87,29 @@ impl Place {
         (0..).map(Self).zip(INSTANCES.iter().map(|(name, _)| *name))
     }
 
+    /// The first of a character.
+    pub(crate) fn of(character: Character) -> Self {
+        let mut places = Self::instances().map(|(place, _)| place);
+        places.find(|place| place.character() == character).expect("there is one of each")
+    }
+
+    pub(crate) fn character(self) -> Character {
+        INSTANCES.get(usize::from(self.0)).map_or(Character::Steady, |(_, character)| *character)
+    }
+
+    /// A number for it.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    /// The instance; none where it is the global destination.
+    pub(crate) fn instance(self) -> Option<&'static str> {
+        INSTANCES.get(usize::from(self.0)).map(|(name, _)| *name)
+    }
+
     /// As posthaste writes it.
     pub(crate) fn destination(self) -> String {
-        match INSTANCES.get(usize::from(self.0)) {
-            Some((name, _)) => format!("instance:{name}"),
-            None => "global".to_owned(),
-        }
+        self.instance().map_or_else(|| "global".to_owned(), |name| format!("instance:{name}"))
     }
 
     pub(crate) fn of_destination(text: &str) -> Option<Self> {
@@ -85,12 +139,16 @@ pub(crate) enum Behaviour {
     Close,
     /// Keeps the connection, and never answers.
     Hang,
+    /// Answers once it has worked on it for so long; it works on [`AT_A_TIME`].
+    Work(Duration),
 }
 
 /// Everything that follows from a seed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traffic {
     pub(crate) seed: u64,
+    /// Events per second.
+    pub(crate) rate: u64,
 }
 
 impl Traffic {
@@ -109,13 +167,15 @@ impl Traffic {
 
     fn instance(self, event: u32) -> u8 {
         let chance = self.chance(event) >> 16;
-        let within = |first: u64, count: u64| (first + (chance >> 20) % count) as u8;
-        match chance % 1000 {
-            0..8 => within(STEADY + FLAKY + 1, 1),
-            8..60 => within(STEADY + FLAKY, 1),
-            60..220 => within(STEADY, FLAKY),
-            _ => within(0, STEADY),
+        let mut left = chance % 1000;
+        for (place, (_, character)) in (0..).zip(INSTANCES) {
+            let share = share(character, event);
+            if left < share {
+                return place;
+            }
+            left -= share;
         }
+        ((chance >> 20) % STEADY) as u8
     }
 
     fn is_global(self, event: u32) -> bool {
@@ -137,18 +197,27 @@ impl Traffic {
         )
     }
 
-    /// What the receiver at `place` does with the `nth` request it gets of an event, from 0.
-    pub(crate) fn behaviour(self, event: u32, place: Place, nth: u32) -> Behaviour {
-        let of_event = mix(self.chance(event) ^ u64::from(place.0));
+    /// The rate limit of the metered webhook, attempts a second for each worker.
+    pub(crate) fn rate_limit(self) -> f64 {
+        (self.rate as f64 * METERED_TAKES).max(1.0)
+    }
+
+    /// What the receiver at `place` does with the `nth` request it gets of an event, from 0, in this mood.
+    pub(crate) fn behaviour(self, event: u32, place: Place, nth: u32, mood: Mood) -> Behaviour {
+        let of_event = mix(self.chance(event) ^ place.number());
         let chance = mix(of_event ^ (u64::from(nth) << 32));
-        let character =
-            INSTANCES.get(usize::from(place.0)).map_or(Character::Steady, |(_, character)| *character);
         let slowly = Duration::from_millis((chance >> 32) % SLOWEST_ANSWER_MS);
         let percent = chance % 100;
-        match character {
-            Character::Doomed => Behaviour::Answer(if percent < 50 { 500 } else { 503 }, Duration::ZERO),
-            Character::Picky if of_event.is_multiple_of(5) => Behaviour::Answer(404, slowly),
-            Character::Flaky => match percent {
+        match (mood, place.character()) {
+            (Mood::Gone, _) => Behaviour::Answer(410, Duration::ZERO),
+            (Mood::Hangs, _) => Behaviour::Hang,
+            (Mood::Fails, _) => match percent {
+                0..45 => Behaviour::Answer(500, Duration::ZERO),
+                45..90 => Behaviour::Answer(503, Duration::ZERO),
+                _ => Behaviour::Close,
+            },
+            (Mood::Up, Character::Picky) if of_event.is_multiple_of(5) => Behaviour::Answer(404, slowly),
+            (Mood::Up, Character::Flaky) => match percent {
                 0..30 => Behaviour::Answer(200, Duration::ZERO),
                 30..60 => Behaviour::Answer(204, slowly),
                 60..72 => Behaviour::Answer(500, Duration::ZERO),
@@ -156,8 +225,39 @@ impl Traffic {
                 82..90 => Behaviour::Close,
                 _ => Behaviour::Hang,
             },
-            Character::Steady | Character::Picky if percent < 50 => Behaviour::Answer(200, Duration::ZERO),
-            Character::Steady | Character::Picky => Behaviour::Answer(200, slowly),
+            (Mood::Up, Character::Slow) => {
+                let takes = self.rate as f64 * SLOW_TAKES;
+                Behaviour::Work(Duration::from_secs_f64(AT_A_TIME as f64 / takes).min(LONGEST_WORK))
+            }
+            (Mood::Up, _) if percent < 50 => Behaviour::Answer(200, Duration::ZERO),
+            (Mood::Up, _) => Behaviour::Answer(200, slowly),
+        }
+    }
+}
+
+/// How many of a thousand events like this one go to each receiver of a character; the steady ones get what is left.
+fn share(character: Character, event: u32) -> u64 {
+    let floods = |turn| event / BLOCK % BLOCKS == turn;
+    match character {
+        Character::Steady => 0,
+        Character::Flaky => 53,
+        Character::Picky => 40,
+        Character::Doomed => 8,
+        Character::Fitful => 40,
+        Character::Leaver | Character::Quitter => 60,
+        Character::Metered => {
+            if floods(0) {
+                FLOOD
+            } else {
+                TRICKLE
+            }
+        }
+        Character::Slow => {
+            if floods(1) {
+                FLOOD
+            } else {
+                TRICKLE
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ async fn every_destination_is_told_with_its_url_or_why_not() {
         ("WEBHOOK_GLOBAL_URL", "https://u:hunter2@g.example/in/?key=hunter2"),
         ("WEBHOOK_GLOBAL_WEBHOOK_BY_EVENTS", "true"),
         ("WEBHOOK_EVENTS_MESSAGES_SET", "true"),
+        ("WEBHOOK_GLOBAL_RATE_LIMIT", "2.5"),
     ];
     redis.set_webhook("sales", r#"{"url":"https://i.example/x","byEvents":true,"events":["CALL"]}"#).await;
     let told =
@@ -22,6 +23,7 @@ async fn every_destination_is_told_with_its_url_or_why_not() {
     let [global, instance] = [&told["destinations"][0], &told["destinations"][1]];
     assert_eq!((&global["destination"], &global["sent"]), (&json!("global"), &json!(true)));
     assert_eq!(global["url"], "https://***@g.example/in/message-set?***");
+    assert_eq!(global["webhook"]["rate_limit"], 2.5);
     assert_eq!((&instance["destination"], &instance["sent"]), (&json!("instance:sales"), &json!(false)));
     assert!(instance["why_not"].as_str().unwrap().contains("does not list MESSAGES_SET"), "{instance}");
     assert_eq!(told["retry"]["max_attempts"], 10);

@@ -8,6 +8,7 @@ mod dead;
 mod dev;
 mod explain;
 mod listen;
+mod parked;
 mod publish;
 mod run;
 mod server;

@@ -126,6 +126,62 @@ async fn an_update_changes_only_what_is_given() {
 }
 
 #[tokio::test]
+async fn a_rate_limit_is_set_shown_kept_and_taken_away() {
+    let redis = RedisServer::start();
+    let set = |rest: &[&str]| run(&redis, &[&["webhook", "set", "a"], rest].concat());
+    let url = ["--url", "https://h.example/"];
+    let told = set(&[&url[..], &["--rate-limit", "20"]].concat()).ended(0).stdout;
+    assert!(told.contains("at most 20 requests a second"), "{told}");
+    assert_eq!(redis.webhook("a").await["rate_limit"], json!(20.0));
+    set(&["--update", "--by-events"]).ended(0);
+    let get = run(&redis, &["webhook", "get", "a"]).ended(0).stdout;
+    assert!(get.contains("at most 20 requests a second"), "{get}");
+    let list = run(&redis, &["webhook", "list"]).ended(0).stdout;
+    assert!(list.contains("RATE LIMIT") && list.contains("20/s"), "{list}");
+    let explain = run(&redis, &["explain", "--event", "call", "--instance", "a"]).ended(0).stdout;
+    assert!(explain.contains("at most 20 requests a second"), "{explain}");
+
+    // What is told as JSON can be set again.
+    let json = run(&redis, &["webhook", "get", "a", "--reveal", "--json"]).ended(0).stdout;
+    run_on(&redis, json.as_bytes(), &["webhook", "set", "copy", "--json-body", "-"]).ended(0);
+    assert_eq!(redis.webhook("copy").await, redis.webhook("a").await);
+
+    set(&["--update", "--rate-limit", "none"]).ended(0);
+    assert_eq!(redis.webhook("a").await.get("rate_limit"), None);
+    assert_eq!(redis.webhook("a").await["byEvents"], json!(true));
+    set(&["--json-body", r#"{"webhook":{"url":"https://h.example/","rateLimit":0.5}}"#]).ended(0);
+    assert_eq!(redis.webhook("a").await["rate_limit"], json!(0.5));
+    set(&url).ended(0);
+    assert_eq!(redis.webhook("a").await.get("rate_limit"), None, "the webhook is replaced as a whole");
+}
+
+#[tokio::test]
+async fn a_rate_limit_that_is_none_is_refused_with_what_is_allowed() {
+    let redis = RedisServer::start();
+    for rate in ["0", "-1", "-0.5", "NaN", "inf", "1000001", "ten", "5/s", ""] {
+        let args = ["webhook", "set", "a", "--url", "https://h.example/", "--rate-limit", rate];
+        let ran = run(&redis, &args).ended(2);
+        let says = "write requests a second, a number from 0.001 to 1000000 such as 20 or 0.5, or none";
+        assert!(ran.stderr.contains(says) && ran.stderr.contains(&format!("'{rate}'")), "{ran:?}");
+    }
+    for (rate, given) in [
+        ("0", "too small a number"),
+        ("-1", "too small a number"),
+        ("1e7", "too large a number"),
+        (r#""20""#, "a string"),
+        ("[]", "an array"),
+        ("NaN", "not JSON"),
+    ] {
+        let body = format!(r#"{{"url":"https://h.example/","rate_limit":{rate}}}"#);
+        let ran = run(&redis, &["webhook", "set", "a", "--json-body", &body]).ended(2);
+        assert!(ran.stderr.contains(given), "{ran:?}");
+    }
+    let args = ["webhook", "set", "a", "--rate-limit", "1", "--json-body", "{}"];
+    assert!(run(&redis, &args).ended(2).stderr.contains("cannot be used with"));
+    assert_eq!(redis.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn webhooks_are_listed_by_name_and_deleted() {
     let redis = RedisServer::start();
     for n in 0..600 {

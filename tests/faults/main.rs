@@ -8,6 +8,7 @@ mod scene;
 mod crashes;
 mod fitness;
 mod outages;
+mod parks;
 mod pauses;
 mod poison;
 mod reconciling;

@@ -111,11 +111,12 @@ async fn a_worker_with_a_wrong_password_waits_until_it_is_the_right_one() {
 async fn the_password_is_changed_while_the_worker_runs() {
     let redis = RedisServer::start_with(&DURABLE);
     redis.push(r#"{"event":"call","instance":"nobody"}"#).await;
-    config(&redis, "requirepass", "hunter2").await;
     let gate = Gate::closed();
     let held = gate.clone();
     let receiver = Receiver::answering(move |_| Answer::status(200).behind(&held)).await;
+    // On a connection of its own, which knows no password.
     redis.set_url("sales", &receiver.url("/sales")).await;
+    config(&redis, "requirepass", "hunter2").await;
     let url = format!("redis://:hunter2@127.0.0.1:{}", redis.port());
     let mut worker = Worker::spawn(&url, &[]);
     redis.push(r#"{"event":"call","instance":"sales"}"#).await;

@@ -153,6 +153,38 @@ async fn receiver() -> (Receiver, Gate) {
     (receiver, gate)
 }
 
+/// How many attempts a destination of which nothing is known may have in flight; one that hangs never gets more.
+const FIRST: usize = 4;
+
+/// Instances that are the same to their receiver. Where that hangs, each of them holds four attempts, so that many can
+/// be in flight all the same, as long as that is less than half of `WORKER_CONCURRENCY`.
+pub(crate) struct Instances {
+    names: Vec<String>,
+    pushed: usize,
+}
+
+impl Instances {
+    /// As many instances as are needed to have `in_flight` attempts at this URL.
+    pub(crate) async fn holding(redis: &RedisServer, in_flight: usize, name: &str, url: &str) -> Self {
+        let names: Vec<_> = (0..in_flight.div_ceil(FIRST)).map(|n| format!("{name}-{n}")).collect();
+        for name in &names {
+            redis.set_url(name, url).await;
+        }
+        Self { names, pushed: 0 }
+    }
+
+    /// Pushes events, one for each instance in turn; their ids.
+    pub(crate) async fn push(&mut self, redis: &RedisServer, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let name = &self.names[self.pushed % self.names.len()];
+            ids.push(redis.push(&format!(r#"{{"event":"call","instance":"{name}"}}"#)).await);
+            self.pushed += 1;
+        }
+        ids
+    }
+}
+
 /// Sets the webhook of each kind, as the commands do.
 pub(crate) async fn set_webhooks(redis: &RedisServer, receiver: &Receiver) {
     for kind in Kind::ALL {

@@ -2,28 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use crate::scene::Instances;
 use crate::support::{Answer, Gate, LONG_WAITS, Receiver, RedisServer, Worker, until};
 
-/// One receiver for three instances: taken, refused, or held until the gate opens.
-async fn receiver(redis: &RedisServer) -> (Receiver, Gate) {
+/// One receiver that takes or refuses, by the path, once the gate opens.
+async fn receiver() -> (Receiver, Gate) {
     let gate = Gate::closed();
     let held = gate.clone();
-    let receiver = Receiver::answering(move |request| match request.path.as_str() {
-        "/good" => Answer::status(200).behind(&held),
-        "/bad" => Answer::status(500).behind(&held),
-        _ => Answer::Stall(Vec::new()),
+    let receiver = Receiver::answering(move |request| {
+        Answer::status(if request.path == "/bad" { 500 } else { 200 }).behind(&held)
     })
     .await;
-    for instance in ["good", "bad", "hanging"] {
-        redis.set_url(instance, &receiver.url(&format!("/{instance}"))).await;
-    }
     (receiver, gate)
 }
 
-async fn push(redis: &RedisServer, instance: &str, count: usize) {
-    for _ in 0..count {
-        redis.push(&format!(r#"{{"event":"call","instance":"{instance}"}}"#)).await;
-    }
+/// Instances that can have so many attempts in flight at the receiver's `/good`.
+async fn good(redis: &RedisServer, receiver: &Receiver, in_flight: usize) -> Instances {
+    Instances::holding(redis, in_flight, "good", &receiver.url("/good")).await
 }
 
 /// Holds that no trace of any worker is left.
@@ -37,14 +32,16 @@ async fn assert_nobody_is_left(redis: &RedisServer) {
 
 async fn drains_on(signal: &str) {
     let redis = RedisServer::start();
-    let (receiver, gate) = receiver(&redis).await;
+    let (receiver, gate) = receiver().await;
+    let mut good = good(&redis, &receiver, 5).await;
+    let mut bad = Instances::holding(&redis, 5, "bad", &receiver.url("/bad")).await;
     let mut worker = Worker::start(&redis, &LONG_WAITS).await;
-    push(&redis, "good", 5).await;
-    push(&redis, "bad", 5).await;
+    good.push(&redis, 5).await;
+    bad.push(&redis, 5).await;
     receiver.wait_for(10).await;
     worker.signal(signal);
     until("it to say that it stops", || async { worker.log().contains("finishing attempts") }).await;
-    push(&redis, "good", 1).await;
+    good.push(&redis, 1).await;
     gate.open();
     assert_eq!(worker.ended().await, Some(0));
     assert_eq!(receiver.count(), 10, "nothing new is begun");
@@ -66,9 +63,9 @@ async fn sigint_finishes_what_is_in_flight() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     let redis = RedisServer::start();
-    let (receiver, gate) = receiver(&redis).await;
+    let (receiver, gate) = receiver().await;
     let mut worker = Worker::start(&redis, &[]).await;
-    push(&redis, "good", 5).await;
+    good(&redis, &receiver, 5).await.push(&redis, 5).await;
     receiver.wait_for(5).await;
     worker.signal("TERM");
     until("it to say that it stops", || async { worker.log().contains("finishing attempts") }).await;
@@ -89,9 +86,9 @@ async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_outlasts_the_grace_period_is_taken_over_at_once() {
     let redis = RedisServer::start();
-    let (receiver, gate) = receiver(&redis).await;
+    let (receiver, gate) = receiver().await;
     let mut worker = Worker::start(&redis, &[("SHUTDOWN_GRACE_SECONDS", "1")]).await;
-    push(&redis, "good", 10).await;
+    good(&redis, &receiver, 10).await.push(&redis, 10).await;
     receiver.wait_for(10).await;
     let mut other = Worker::start(&redis, &[]).await;
     worker.signal("TERM");
@@ -109,11 +106,33 @@ async fn what_outlasts_the_grace_period_is_taken_over_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waited_for_its_turn_is_attempted_by_another_while_the_first_finishes() {
+    let redis = RedisServer::start();
+    let (receiver, gate) = receiver().await;
+    let mut worker = Worker::start(&redis, &[]).await;
+    // Of a receiver that hangs, four are in flight; the others wait in the process for a while.
+    good(&redis, &receiver, 4).await.push(&redis, 7).await;
+    receiver.wait_for(4).await;
+    until("all to be read", || async { redis.pending("webhooks").await == 7 }).await;
+    worker.signal("TERM");
+    let _other = Worker::start(&redis, &[]).await;
+    let ids: std::collections::BTreeSet<_> =
+        receiver.wait_for(7).await.iter().map(|request| request.id().to_owned()).collect();
+    assert_eq!(ids.len(), 7, "each is attempted once");
+    assert!(worker.is_running(), "it finishes what it began");
+    gate.open();
+    assert_eq!(worker.ended().await, Some(0));
+    redis.until_settled().await;
+    redis.assert_settled().await;
+    assert_eq!(receiver.count(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_stops_while_redis_is_away() {
     let mut redis = RedisServer::start_with(&crate::scene::DURABLE);
-    let (receiver, gate) = receiver(&redis).await;
+    let (receiver, gate) = receiver().await;
     let mut worker = Worker::start(&redis, &[]).await;
-    push(&redis, "good", 5).await;
+    good(&redis, &receiver, 5).await.push(&redis, 5).await;
     receiver.wait_for(5).await;
     redis.kill();
     gate.open();

@@ -133,8 +133,7 @@ impl RedisServer {
 
     /// Stores an instance's webhook, as the commands do.
     pub async fn set_webhook(&self, instance: &str, json: &str) {
-        let _: Value = self.command(&["HSET", "{webhooks}:webhooks", instance, json]).await;
-        let _: Value = self.command(&["INCR", "{webhooks}:webhooks:version"]).await;
+        self.store().set_webhook(instance, json).await.expect("the webhook is stored");
     }
 
     /// Stores an instance's webhook that is nothing but a URL.
@@ -145,8 +144,7 @@ impl RedisServer {
 
     /// Removes an instance's webhook, as the commands do.
     pub async fn delete_webhook(&self, instance: &str) {
-        let _: Value = self.command(&["HDEL", "{webhooks}:webhooks", instance]).await;
-        let _: Value = self.command(&["INCR", "{webhooks}:webhooks:version"]).await;
+        self.store().delete_webhook(instance).await.expect("the webhook is removed");
     }
 
     /// An instance's webhook as it is stored.
@@ -184,12 +182,12 @@ impl RedisServer {
     /// Waits until every event that was pushed, and every retry, is settled.
     pub async fn until_settled(&self) {
         // In one step: what moves from one key to another while each is looked at would not be seen.
-        let script =
-            "return redis.call('XLEN', KEYS[1]) + redis.call('XLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3])";
-        let keys = ["webhooks", "{webhooks}:ready", "{webhooks}:retry"];
+        let script = "return redis.call('XLEN', KEYS[1]) + redis.call('XLEN', KEYS[2])
+            + redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4])";
+        let keys = ["webhooks", "{webhooks}:ready", "{webhooks}:retry", "{webhooks}:parks"];
         until("everything to be settled", || async {
-            let [stream, ready, retry] = keys;
-            let left: u64 = self.command(&["EVAL", script, "3", stream, ready, retry]).await;
+            let [stream, ready, retry, parks] = keys;
+            let left: u64 = self.command(&["EVAL", script, "4", stream, ready, retry, parks]).await;
             left == 0
         })
         .await;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::format::spell;
+use super::super::format::{rate, spell};
 use crate::config::Config;
 use crate::decide::retry::RetrySettings;
 use crate::model::display_url;
@@ -23,6 +23,7 @@ pub(super) fn extras(settings: &Value) -> String {
     if !headers.is_empty() {
         extras.push(format!("headers {}", headers.join(", ")));
     }
+    extras.extend(settings["rate_limit"].as_f64().map(rate));
     extras.join("; ")
 }
 

@@ -46,6 +46,12 @@ pub(super) fn failing(attempts: &[AttemptLine]) -> Vec<Failing<'_>> {
     failing
 }
 
+/// Whether the latest attempt to a destination succeeded, of those that were recorded.
+pub(super) fn works(attempts: &[AttemptLine], destination: &str) -> bool {
+    let of_it = attempts.iter().filter(|line| line.destination == destination);
+    of_it.max_by_key(|line| line.started_ms).is_some_and(|last| !failed(last))
+}
+
 fn failed(line: &AttemptLine) -> bool {
     !line.status.is_some_and(|status| (200..300).contains(&status))
 }
@@ -96,5 +102,7 @@ mod tests {
             .map(|f| (f.destination.to_owned(), f.failed, f.attempts, f.recovered))
             .collect();
         assert_eq!(failing, [("instance:a".to_owned(), 1, 1, false), ("global".to_owned(), 2, 3, true)]);
+        let working = ["global", "instance:a", "instance:new"].map(|to| works(&attempts, to));
+        assert_eq!(working, [true, false, false]);
     }
 }

@@ -8,9 +8,10 @@ use super::super::format::{count, relative, short, size, spell, time};
 use super::super::output::Tone;
 use super::super::table::{Table, plain};
 use super::failing::{Failing, failing, outcome};
+use super::parked;
 use crate::decide::fitness;
 use crate::model::ServerFacts;
-use crate::store::{AttemptLine, Counter, LastOutage, StreamFacts, Summary, WaitingDelivery};
+use crate::store::{AttemptLine, Counter, LastOutage, Parked, StreamFacts, Summary, WaitingDelivery};
 
 /// A worker that was silent for so long is taken for dead.
 const SILENT: Duration = Duration::from_secs(3);
@@ -26,6 +27,7 @@ pub(super) struct View {
     pub(super) last_outage: Option<LastOutage>,
     pub(super) summary: Summary,
     pub(super) next: Vec<WaitingDelivery>,
+    pub(super) parked: Parked,
     /// The newest batch first.
     pub(super) attempts: Vec<AttemptLine>,
 }
@@ -35,10 +37,10 @@ impl View {
     pub(super) fn fields(&self) -> Vec<(&'static str, String)> {
         let summary = &self.summary;
         let now_ms = summary.now_ms;
-        let deliveries = if summary.waiting == 1 { "delivery" } else { "deliveries" };
+        let deliveries = parked::deliveries(summary.waiting);
         let waiting = match summary.next_due_ms {
-            Some(due) if due <= now_ms => format!("{} {deliveries}, the next due now", summary.waiting),
-            Some(due) => format!("{} {deliveries}, the next due {}", summary.waiting, relative(due, now_ms)),
+            Some(due) if due <= now_ms => format!("{deliveries}, the next due now"),
+            Some(due) => format!("{deliveries}, the next due {}", relative(due, now_ms)),
             None => "none".to_owned(),
         };
         let dead = match summary.dead_span_ms {
@@ -59,6 +61,7 @@ impl View {
             ("new events", stream(&summary.stream, now_ms)),
             ("due again", stream(&summary.ready, now_ms)),
             ("in backoff", waiting),
+            ("parked", parked::total(&self.parked)),
             ("dead", dead),
             ("workers", self.workers()),
             ("webhooks", summary.webhooks.to_string()),
@@ -133,6 +136,11 @@ impl View {
         table
     }
 
+    /// The destinations that most is parked for, and what to say of the others.
+    pub(super) fn parked_table(&self) -> (Table, Option<String>) {
+        parked::table(&self.parked, &self.attempts, self.summary.now_ms)
+    }
+
     /// The destinations that failed lately, the worst first.
     pub(super) fn failing_table(&self) -> Table {
         let header = ["DESTINATION", "FAILED", "OF", "NOW", "LAST FAILURE", "OUTCOME"];
@@ -203,6 +211,8 @@ impl View {
                 "next_due": summary.next_due_ms.map(time),
                 "next": self.next.iter().map(next).collect::<Vec<_>>(),
             },
+            "parked": parked::list_json(&self.parked, summary.now_ms),
+            "parked_total": parked::total_json(&self.parked),
             "dead": {
                 "letters": summary.dead,
                 "oldest": summary.dead_span_ms.map(|(oldest, _)| time(oldest)),
@@ -259,6 +269,7 @@ mod tests {
             last_outage: None,
             summary,
             next: Vec::new(),
+            parked: Parked::default(),
             attempts,
         }
     }

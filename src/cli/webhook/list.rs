@@ -47,8 +47,8 @@ pub(super) async fn run(args: &ListArgs, session: &Session) -> anyhow::Result<()
     } else if found.is_empty() {
         note("no instance has a webhook: set one with `posthaste webhook set <instance> --url …`");
     } else {
-        let header = ["INSTANCE", "ENABLED", "URL", "BY EVENTS", "BASE64", "EVENTS"];
-        let mut table = Table::new(&header, &[]).cutting(&[0, 1, 2]).leaving_out(&[4, 3]);
+        let header = ["INSTANCE", "ENABLED", "URL", "BY EVENTS", "BASE64", "RATE LIMIT", "EVENTS"];
+        let mut table = Table::new(&header, &[5]).cutting(&[0, 1, 2]).leaving_out(&[4, 3, 5]);
         for (instance, json) in found {
             add_row(&mut table, &instance, &json, args.reveal)?;
         }
@@ -109,6 +109,7 @@ fn add_row(table: &mut Table, instance: &str, json: &[u8], reveal: bool) -> anyh
                 url,
                 yes(webhook.by_events),
                 yes(webhook.base64),
+                plain(webhook.rate_limit.map_or("none".to_owned(), |rate| format!("{rate}/s"))),
                 plain(events),
             ]);
         }
@@ -118,6 +119,7 @@ fn add_row(table: &mut Table, instance: &str, json: &[u8], reveal: bool) -> anyh
                 plain(instance),
                 ("no".to_owned(), Tone::Bad),
                 cannot,
+                plain(""),
                 plain(""),
                 plain(""),
                 plain(""),

@@ -98,6 +98,9 @@ fn print(instance: &str, webhook: &Webhook, reveal: bool, out: Output) -> anyhow
     for secret in json["secret"].as_array().into_iter().flatten() {
         fields.push(("secret", text(secret)));
     }
+    if let Some(rate) = webhook.rate_limit {
+        fields.push(("rate limit", super::format::rate(rate)));
+    }
     Ok(out.fields(&fields)?)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::input;
 use super::super::session::Session;
 use super::{existing, print, shown, usage};
-use crate::decide::webhook::{self, CustomEvents, to_json};
+use crate::decide::webhook::{self, CustomEvents, RATES, to_json};
 use crate::model::Webhook;
 
 /// How often a webhook is read and changed anew when somebody else changed it in between.
@@ -20,6 +20,7 @@ Examples:
   posthaste webhook set sales --url https://h.example/in --by-events --base64
   posthaste webhook set sales --url https://h.example/in --header 'X-Key: …'
   posthaste webhook set sales --url https://h.example/in --secret @key.txt
+  posthaste webhook set sales --update --rate-limit 20
   posthaste webhook set sales --json-body @webhook.json
   posthaste webhook set sales --update --disabled   change only this
 
@@ -53,6 +54,9 @@ pub(in crate::cli) struct SetArgs {
     /// Sign with this secret, whsec_<base64> or base64; several while one is rotated; @file reads a file
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<String>,
+    /// Send so many requests a second at most, 0.001 to 1000000; none for any number [default: none]
+    #[arg(long, value_name = "N", value_parser = rate_limit, allow_hyphen_values = true)]
+    rate_limit: Option<RateLimit>,
     /// Send no events for now
     #[arg(long)]
     disabled: bool,
@@ -64,8 +68,26 @@ pub(in crate::cli) struct SetArgs {
     update: bool,
     /// All of it as JSON instead; @file reads a file, - reads stdin
     #[arg(long, value_name = "JSON", conflicts_with_all =
-        ["url", "by_events", "base64", "events", "headers", "secrets", "disabled", "enabled", "update"])]
+        ["url", "by_events", "base64", "events", "headers", "secrets", "rate_limit", "disabled", "enabled", "update"])]
     json_body: Option<String>,
+}
+
+/// How many requests a second; none for any number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct RateLimit(Option<f64>);
+
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(RateLimit(None));
+    }
+    match text.parse() {
+        Ok(rate) if RATES.contains(&rate) => Ok(RateLimit(Some(rate))),
+        _ => Err(format!(
+            "write requests a second, a number from {} to {} such as 20 or 0.5, or none for any number",
+            RATES.start(),
+            RATES.end()
+        )),
+    }
 }
 
 /// Runs the command.
@@ -102,6 +124,7 @@ async fn given(args: &SetArgs) -> anyhow::Result<Map<String, Value>> {
     set("url", args.url.as_deref().map(Value::from));
     set("byEvents", args.by_events.map(Value::from));
     set("base64", args.base64.map(Value::from));
+    set("rate_limit", args.rate_limit.map(|RateLimit(rate)| rate.into()));
     set("events", (!args.events.is_empty()).then(|| json!(args.events)));
     set("enabled", (args.enabled || args.disabled).then(|| args.enabled.into()));
     if !args.headers.is_empty() {
@@ -179,6 +202,20 @@ mod tests {
         let written = ["X-Tenant: 7", "X-Url:http://a:1"].map(str::to_owned);
         let headers = headers(&written).unwrap();
         assert_eq!(Value::from(headers), json!({ "X-Tenant": "7", "X-Url": "http://a:1" }));
+    }
+
+    #[test]
+    fn a_rate_limit_is_a_number_or_none() {
+        for (text, rate) in
+            [("20", Some(20.0)), ("0.001", Some(0.001)), ("1000000", Some(1e6)), ("None", None)]
+        {
+            assert_eq!(rate_limit(text), Ok(RateLimit(rate)), "{text}");
+        }
+        for text in
+            ["", "0", "-0", "-1", "0.0009", "1000000.1", "NaN", "inf", "-inf", "ten", "5/s", "1,5", " 1"]
+        {
+            assert!(rate_limit(text).unwrap_err().contains("from 0.001 to 1000000"), "{text}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now: Duration) -> 
     let id = format!("test-{ms}");
     let entry = EntryId::new("0-0");
     Ok(Delivery {
-        receipt: Arc::new(Receipt::new(&Held::default(), Source::Stream, entry.clone(), "test".into(), 1)),
+        receipt: Arc::new(Receipt::new(&Held::default(), Source::Stream, entry.clone(), "test".into(), 1, 0)),
         event: Arc::new(Event {
             key: EventKey::new(entry.as_str()),
             id: EventId::parse(&id)?,
@@ -90,6 +90,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now: Duration) -> 
         first_attempt_ms: None,
         last_attempt: None,
         suspect: false,
+        was_parked: false,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What was given of a webhook's settings: under which key, and of which type.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
@@ -20,6 +21,7 @@ pub(super) enum Setting {
     Events,
     Headers,
     Secret,
+    RateLimit,
     DisabledReason,
     DisabledAt,
 }
@@ -42,9 +44,14 @@ const KEYS: &[(&str, Setting)] = &[
     ("events", Setting::Events),
     ("headers", Setting::Headers),
     ("secret", Setting::Secret),
+    ("rate_limit", Setting::RateLimit),
+    ("rateLimit", Setting::RateLimit),
     ("disabledReason", Setting::DisabledReason),
     ("disabledAt", Setting::DisabledAt),
 ];
+
+/// What a rate limit may be, in requests a second.
+pub const RATES: RangeInclusive<f64> = 0.001..=1e6;
 
 /// Under which the newest generation puts all of them.
 const WRAPPER: &str = "webhook";
@@ -109,6 +116,22 @@ impl<'a> Given<'a> {
                 Some(number) => Ok(Some(number)),
                 None => Err(wrong_type(&member.key, &member.value, "a time in Unix milliseconds")),
             },
+        }
+    }
+
+    pub(super) fn rate(&self, setting: Setting) -> Result<Option<f64>, WebhookError> {
+        match self.0.get(&setting) {
+            None => Ok(None),
+            Some(Member { key, value, .. }) => {
+                let given = match value.as_f64() {
+                    Some(rate) if RATES.contains(&rate) => return Ok(Some(rate)),
+                    Some(rate) if rate < *RATES.start() => "too small a number",
+                    Some(_) => "too large a number",
+                    None => type_of(value),
+                };
+                let allowed = "requests a second, a number from 0.001 to 1000000; leave it out for no limit";
+                Err(WebhookError::WrongType { key: key.clone(), given, allowed })
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod url;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub use self::given::RATES;
 pub use self::headers::{HeaderError, headers_map, parse_headers};
 pub use self::json::JsonError;
 pub use self::parse::parse;
@@ -72,7 +73,7 @@ pub enum WebhookError {
     #[error("the webhook {0}")]
     Json(#[from] JsonError),
     /// A key that no generation of the settings has.
-    #[error("unknown key `{}`{}", .key.escape_debug(), hint(*.nearest, "; known are enabled, url, headers, byEvents, base64, events and secret"))]
+    #[error("unknown key `{}`{}", .key.escape_debug(), hint(*.nearest, "; known are enabled, url, headers, byEvents, base64, events, secret and rate_limit"))]
     UnknownKey {
         /// The key as it was written.
         key: String,
@@ -134,6 +135,7 @@ pub fn target(webhook: &Webhook) -> Result<Target, WebhookError> {
         headers,
         jwt_key,
         signers: signers(&webhook.secrets)?,
+        rate_limit: webhook.rate_limit,
     })
 }
 

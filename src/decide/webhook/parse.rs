@@ -39,6 +39,7 @@ pub fn parse(json: &[u8], custom: &CustomEvents) -> Result<Webhook, WebhookError
         events: given.events(custom)?,
         headers,
         secrets,
+        rate_limit: given.rate(Setting::RateLimit)?,
     })
 }
 
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(refused(r#"{"webhook":{"Url":"https://h/"}}"#), "unknown key `Url`: did you mean url?");
         assert_eq!(
             refused(r#"{"url":"https://h/","retention":"x\u001b"}"#),
-            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events and secret"
+            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events, secret and rate_limit"
         );
         assert!(refused(r#"{"webhook":{"webhook":{}}}"#).starts_with("unknown key `webhook`"));
     }
@@ -167,6 +168,21 @@ mod tests {
             (
                 r#"{"enabled":false,"base64":1}"#,
                 "`base64` is a number; it has to be true or false, without quotes",
+            ),
+            (
+                r#"{"url":"https://h/","rate_limit":0}"#,
+                "`rate_limit` is too small a number; it has to be requests a second, a number from 0.001 to 1000000; \
+                 leave it out for no limit",
+            ),
+            (
+                r#"{"url":"https://h/","rateLimit":1000000.5}"#,
+                "`rateLimit` is too large a number; it has to be requests a second, a number from 0.001 to 1000000; \
+                 leave it out for no limit",
+            ),
+            (
+                r#"{"url":"https://h/","rate_limit":"20"}"#,
+                "`rate_limit` is a string; it has to be requests a second, a number from 0.001 to 1000000; leave it \
+                 out for no limit",
             ),
             (r#"{"url":5}"#, "`url` is a number; it has to be a string"),
             (

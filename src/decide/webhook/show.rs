@@ -6,7 +6,7 @@ use super::MASK;
 use super::url::public_url;
 use crate::model::{EventName, Secret, Webhook};
 
-/// A webhook as it is stored: `{"enabled","url","headers","byEvents","base64","events"}`, with `secret` (a list) and
+/// A webhook as it is stored: `{"enabled","url","headers","byEvents","base64","events"}`, with `secret` (a list), `rate_limit`,
 /// `disabledReason` and `disabledAt` where there are any. [`super::parse()`] reads it back as it was.
 pub fn to_json(webhook: &Webhook) -> String {
     written(webhook, webhook.url.clone(), Secret::expose).to_string()
@@ -32,6 +32,9 @@ fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a st
     if !webhook.secrets.is_empty() {
         let secrets: Vec<&str> = webhook.secrets.iter().map(text).collect();
         json.insert("secret".to_owned(), secrets.into());
+    }
+    if let Some(rate) = webhook.rate_limit {
+        json.insert("rate_limit".to_owned(), rate.into());
     }
     if let Some(reason) = &webhook.disabled_reason {
         json.insert("disabledReason".to_owned(), reason.as_str().into());
@@ -87,9 +90,10 @@ mod tests {
             events in proptest::collection::btree_set(".{1,9}", 0..5),
             headers in proptest::collection::btree_map("[xX]-[a-z_]{1,5}", "[ -~&&[^*]]{0,9}|é", 0..4),
             secrets in proptest::collection::vec("(whsec_)?[A-Za-z0-9+/]{4,8}", 0..3),
+            rate_limit in proptest::option::of(0.001..1e6),
         ) -> Option<Webhook> {
             let webhook = Webhook {
-                enabled, by_events, base64, url,
+                enabled, by_events, base64, url, rate_limit,
                 disabled_at_ms: reason.as_ref().filter(|_| !enabled).map(|reason| reason.len() as u64),
                 disabled_reason: reason.filter(|_| !enabled),
                 events: events.iter().map(|name| EventName::parse(name.trim()).unwrap_or_else(|_| EventName::parse("x").unwrap())).collect(),

@@ -6,7 +6,7 @@
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
--- The first write is one that would free (see retry.lua), and what leaves the ZSET is in the stream before.
+-- The first write is one that would free (see wait.lua), and what leaves the ZSET is in the stream before.
 redis.call('ZREM', KEYS[1], '')
 for i = 1, #due do
   local space = string.find(due[i], ' ', 1, true)

@@ -12,7 +12,7 @@ local letter = {}
 for i = 1, #fields, 2 do letter[fields[i]] = fields[i + 1] end
 if not letter['payload'] then return -1 end
 
--- The first write is one that would free (see retry.lua); the dead letter goes last.
+-- The first write is one that would free (see wait.lua); the dead letter goes last.
 redis.call('XDEL', KEYS[1], '0-0')
 if letter['destination'] == '' then
   redis.call('XADD', KEYS[2], '*', 'payload', letter['payload'], 'id', letter['id'])

@@ -1,0 +1,16 @@
+//! Shares: how many of the slots that all lanes have in common one of them may take.
+
+use super::Trust;
+
+/// Whether one more attempt of a lane with `mine` in flight fits, of `slots` of which `running` are taken, `untrusted`
+/// of them by lanes that are not trusted.
+pub fn fits(trust: Trust, mine: usize, running: usize, untrusted: usize, slots: usize) -> bool {
+    let (half, free) = (slots.div_ceil(2), slots.saturating_sub(running));
+    let fair = mine == 0 || mine < free;
+    match trust {
+        Trust::Proven => fair,
+        Trust::Good => fair && running < (slots * 3).div_ceil(4),
+        // Thrice what is free, so that a slow receiver that is alone has most of the half.
+        Trust::None => fair && untrusted < half && (mine == 0 || mine < 3 * (half - untrusted)),
+    }
+}

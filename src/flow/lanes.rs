@@ -1,0 +1,394 @@
+//! The lanes of all destinations: what waits in memory, and whose turn it is.
+//!
+//! Turns go round. Slots are shared so that no number of bad receivers takes them from the good ones:
+//!
+//! - lanes that are not trusted (they failed last, are slow, hang, or are new) have half of all slots together;
+//! - those that were good, but not of late, begin nothing once three quarters are taken;
+//! - no lane has more in flight than slots are free: however many lanes are busy, some are left.
+//!
+//! Memory is shared alike. What could not begin within about a second is to be parked.
+
+mod parked;
+
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+pub(super) use self::parked::Parking;
+use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, PATIENCE, Sign, Ticket, Trust, fits};
+use crate::model::{Destination, ParkReason};
+
+/// What waits for less is on its way: the reader waits for it, instead of it being parked.
+const QUICK: Duration = Duration::from_millis(100);
+/// A delivery that could not begin for so long, whatever was expected, is parked.
+const OVERDUE: Duration = Duration::from_millis(1500);
+/// So many deliveries may wait for a lane however full the memory is.
+const FEW: usize = 4;
+/// A lane that has had nothing to do for so long is forgotten, and what was learnt about its receiver with it.
+const FORGET: Duration = Duration::from_secs(600);
+/// How many lanes that were short of slots are looked at again for each attempt that ends.
+const AGAIN: usize = 4;
+
+/// What a lane holds of each delivery.
+pub(super) trait Load {
+    /// Bytes of payload.
+    fn bytes(&self) -> usize;
+    /// Whether it was parked, and asked back.
+    fn was_parked(&self) -> bool;
+}
+
+/// How much may be in this process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Attempts in flight.
+    pub(super) slots: usize,
+    /// Deliveries that wait.
+    pub(super) deliveries: usize,
+    /// Bytes of their payloads.
+    pub(super) bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing waits, or an attempt of its own has to end first.
+    Away,
+    /// In the ring.
+    Ring,
+    /// Short of slots.
+    Crowded,
+    /// Its rate limit has the next turn later.
+    Timed,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    lane: Lane,
+    waiting: VecDeque<(Duration, T)>,
+    bytes: usize,
+    /// What its heaviest deliveries weighed lately.
+    heaviest: usize,
+    place: Place,
+    /// When something began or came last.
+    active: Duration,
+    begun: Duration,
+    /// Whether Redis holds parked deliveries.
+    parked: bool,
+    /// Whether they are being fetched.
+    fetching: bool,
+    /// Whether it is among the hungry.
+    hungry: bool,
+    /// Whether somebody has to look at them, room or not.
+    due: bool,
+    /// What it adds to the totals.
+    untrusted: usize,
+    quick: usize,
+}
+
+/// The lanes.
+#[derive(Debug)]
+pub(super) struct Lanes<T> {
+    bounds: Bounds,
+    breaker: BreakerSettings,
+    lanes: HashMap<Destination, Entry<T>>,
+    ring: VecDeque<Destination>,
+    crowded: VecDeque<Destination>,
+    timed: BinaryHeap<(std::cmp::Reverse<Duration>, Destination)>,
+    hungry: VecDeque<Destination>,
+    running: usize,
+    untrusted: usize,
+    /// Since when the slots of lanes that are not trusted are all taken.
+    untrusted_full: Option<Duration>,
+    waiting: usize,
+    bytes: usize,
+    quick: usize,
+}
+
+impl<T: Load> Lanes<T> {
+    pub(super) fn new(bounds: Bounds, breaker: BreakerSettings) -> Self {
+        Self {
+            bounds,
+            breaker,
+            lanes: HashMap::new(),
+            ring: VecDeque::new(),
+            crowded: VecDeque::new(),
+            timed: BinaryHeap::new(),
+            hungry: VecDeque::new(),
+            running: 0,
+            untrusted: 0,
+            untrusted_full: None,
+            waiting: 0,
+            bytes: 0,
+            quick: 0,
+        }
+    }
+
+    /// Deliveries that wait and are expected to begin in a moment.
+    pub(super) fn quick(&self) -> usize {
+        self.quick
+    }
+
+    /// Takes a delivery to `to` in, or says why it has to be parked. `rate`: attempts a second at most.
+    pub(super) fn offer(
+        &mut self,
+        to: &Destination,
+        item: T,
+        rate: Option<f64>,
+        now: Duration,
+    ) -> Result<(), Parking<T>> {
+        let (free, free_bytes) = (
+            self.bounds.deliveries.saturating_sub(self.waiting),
+            self.bounds.bytes.saturating_sub(self.bytes),
+        );
+        let crowd = self.untrusted_full.is_some() && free < self.bounds.deliveries / 4 * 3;
+        let starved = self.untrusted_full.is_some_and(|since| now.saturating_sub(since) > PATIENCE);
+        let entry = self.entry(to, now);
+        entry.lane.set_rate(rate, now);
+        entry.active = now;
+        // It grows at once and shrinks slowly.
+        entry.heaviest = item.bytes().max(entry.heaviest - entry.heaviest / 64);
+        let ahead = entry.waiting.len();
+        let wait = entry.lane.wait(ahead, now);
+        let is_crowded = crowd || (ahead >= FEW && entry.place == Place::Crowded);
+        let many = ahead >= FEW && ahead >= free / 2;
+        let heavy =
+            ahead >= FEW && entry.bytes + item.bytes() > free_bytes / 2 && !entry.lane.is_quick(QUICK);
+        let reason = if !entry.lane.is_closed() && (wait > Duration::ZERO || ahead > 0) {
+            Some(ParkReason::Down)
+        } else if item.was_parked() {
+            None
+        } else if entry.parked {
+            Some(ParkReason::Behind)
+        } else if wait <= QUICK && !starved && !heavy && !is_crowded {
+            None
+        } else if entry.lane.is_rate_limited(ahead, now) && wait > PATIENCE {
+            Some(ParkReason::RateLimit)
+        } else if (starved || is_crowded) && entry.lane.trust(now) == Trust::None {
+            Some(ParkReason::Slots)
+        } else if wait > PATIENCE || many || heavy {
+            Some(ParkReason::Slow)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            entry.parked = true;
+            return Err(Parking { item, reason, wait: wait.min(PATIENCE * 60) });
+        }
+        let bytes = item.bytes();
+        entry.bytes += bytes;
+        entry.waiting.push_back((now, item));
+        self.bytes += bytes;
+        self.waiting += 1;
+        self.ring_again(to, Place::Away);
+        self.refresh(to, now);
+        Ok(())
+    }
+
+    /// The next delivery to be attempted, with what to give back when that has ended; none when none may begin.
+    pub(super) fn next(&mut self, now: Duration) -> Option<(T, Ticket)> {
+        while let Some((std::cmp::Reverse(at), _)) = self.timed.peek()
+            && *at <= now
+            && let Some((_, to)) = self.timed.pop()
+        {
+            self.ring_again(&to, Place::Timed);
+            // Its breaker may have been open until now.
+            self.refresh(&to, now);
+        }
+        while self.running < self.bounds.slots {
+            let to = self.ring.pop_front()?;
+            let Some(entry) = self.lanes.get_mut(&to) else { continue };
+            entry.place = Place::Away;
+            if entry.waiting.is_empty() {
+                continue;
+            }
+            match entry.lane.may_begin(now) {
+                Ok(()) => {}
+                // Looked at again when an attempt of its own has ended, or when it is swept.
+                Err(Hold::Full | Hold::Probing | Hold::Open(_)) => continue,
+                Err(Hold::Rate(at)) => {
+                    entry.place = Place::Timed;
+                    self.timed.push((std::cmp::Reverse(at), to));
+                    continue;
+                }
+            }
+            let trust = entry.lane.trust(now);
+            if !fits(trust, entry.lane.in_flight(), self.running, self.untrusted, self.bounds.slots) {
+                entry.place = Place::Crowded;
+                self.crowded.push_back(to.clone());
+                self.refresh(&to, now);
+                continue;
+            }
+            let Some((_, item)) = entry.waiting.pop_front() else { continue };
+            let ticket = entry.lane.begin(now);
+            entry.begun = now;
+            entry.bytes -= item.bytes();
+            self.bytes -= item.bytes();
+            self.waiting -= 1;
+            self.running += 1;
+            if !entry.waiting.is_empty() {
+                entry.place = Place::Ring;
+                self.ring.push_back(to.clone());
+            }
+            self.refresh(&to, now);
+            return Some((item, ticket));
+        }
+        None
+    }
+
+    /// An attempt has ended. What the lane's queue held is returned with [`Change::Down`]: it is to be parked.
+    pub(super) fn end(
+        &mut self,
+        to: &Destination,
+        ticket: Ticket,
+        sign: Option<Sign>,
+        now: Duration,
+        random: f64,
+    ) -> (Change, Vec<Parking<T>>) {
+        self.running -= 1;
+        let Some(entry) = self.lanes.get_mut(to) else { return (Change::None, Vec::new()) };
+        entry.active = now;
+        let change = entry.lane.end(ticket, sign, now, random);
+        let left = match entry.lane.open_until(now) {
+            Some(until) => {
+                self.timed.push((std::cmp::Reverse(until), to.clone()));
+                self.empty(to, ParkReason::Down, now)
+            }
+            None => Vec::new(),
+        };
+        self.ring_again(to, Place::Away);
+        self.refresh(to, now);
+        for _ in 0..AGAIN {
+            let Some(to) = self.crowded.pop_front() else { break };
+            self.ring_again(&to, Place::Crowded);
+        }
+        (change, left)
+    }
+
+    /// Looks at everything that nothing else would: what waits for too long, lanes that were short of slots, lanes
+    /// nobody needs. Returns what is to be parked.
+    pub(super) fn sweep(&mut self, now: Duration) -> Vec<(Destination, Parking<T>)> {
+        while let Some(to) = self.crowded.pop_front() {
+            self.ring_again(&to, Place::Crowded);
+        }
+        let mut parkings = Vec::new();
+        let forgotten = |entry: &Entry<T>| {
+            let is_idle = entry.lane.in_flight() + entry.waiting.len() == 0;
+            is_idle && !entry.parked && !entry.fetching && now.saturating_sub(entry.active) > FORGET
+        };
+        self.lanes.retain(|_, entry| !forgotten(entry));
+        let is_busy = |entry: &Entry<T>| entry.parked || entry.lane.in_flight() + entry.waiting.len() > 0;
+        let busy = self.lanes.iter().filter(|(_, entry)| is_busy(entry));
+        let busy: Vec<Destination> = busy.map(|(to, _)| to.clone()).collect();
+        for to in busy {
+            self.refresh(&to, now);
+            let Some(entry) = self.lanes.get_mut(&to) else { continue };
+            if entry.place == Place::Away && !entry.waiting.is_empty() && entry.lane.may_begin(now).is_ok() {
+                entry.place = Place::Ring;
+                self.ring.push_back(to.clone());
+            }
+            let is_overdue = |since: &Duration| now.saturating_sub((*since).max(entry.begun)) > OVERDUE;
+            let reason = if !entry.lane.is_closed() { ParkReason::Down } else { ParkReason::Slow };
+            let left = match entry.waiting.front() {
+                Some((since, _)) if is_overdue(since) => self.empty(&to, reason, now),
+                Some(_) if entry.lane.wait(entry.waiting.len(), now) > PATIENCE * 2 => self.trim(&to, now),
+                Some(_) => Vec::new(),
+                None => Vec::new(),
+            };
+            self.refresh(&to, now);
+            parkings.extend(left.into_iter().map(|parking| (to.clone(), parking)));
+        }
+        parkings
+    }
+
+    /// Takes everything that waits out.
+    pub(super) fn clear(&mut self) -> Vec<T> {
+        let entries = self.lanes.values_mut();
+        let taken = entries.flat_map(|entry| {
+            (entry.bytes, entry.quick) = (0, 0);
+            std::mem::take(&mut entry.waiting)
+        });
+        let taken = taken.map(|(_, item)| item).collect();
+        (self.waiting, self.bytes, self.quick) = (0, 0, 0);
+        taken
+    }
+
+    /// When the next lane has its turn that its rate limit keeps waiting.
+    pub(super) fn next_turn(&self) -> Option<Duration> {
+        self.timed.peek().map(|(std::cmp::Reverse(at), _)| *at)
+    }
+
+    /// Whether something is known of a destination.
+    pub(super) fn knows(&self, to: &Destination) -> bool {
+        self.lanes.contains_key(to)
+    }
+
+    /// Forgets what is known of a receiver: its settings have changed.
+    pub(super) fn reset(&mut self, to: &Destination, now: Duration) {
+        let (most, breaker) = (self.most(), self.breaker);
+        if let Some(entry) = self.lanes.get_mut(to)
+            && entry.lane.in_flight() == 0
+        {
+            entry.lane = Lane::new(most, breaker, None);
+        }
+        self.refresh(to, now);
+    }
+
+    fn most(&self) -> usize {
+        self.bounds.slots.div_ceil(2)
+    }
+
+    fn entry(&mut self, to: &Destination, now: Duration) -> &mut Entry<T> {
+        let (most, breaker) = (self.most(), self.breaker);
+        self.lanes.entry(to.clone()).or_insert_with(|| Entry {
+            lane: Lane::new(most, breaker, None),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            heaviest: 0,
+            place: Place::Away,
+            active: now,
+            begun: now,
+            parked: false,
+            fetching: false,
+            hungry: false,
+            due: false,
+            untrusted: 0,
+            quick: 0,
+        })
+    }
+
+    /// Brings a lane's share in the totals up to date.
+    fn refresh(&mut self, to: &Destination, now: Duration) {
+        let Some(entry) = self.lanes.get_mut(to) else { return };
+        let untrusted = if entry.lane.trust(now) == Trust::None { entry.lane.in_flight() } else { 0 };
+        self.untrusted = self.untrusted - entry.untrusted + untrusted;
+        entry.untrusted = untrusted;
+        let is_quick = entry.place != Place::Crowded && entry.lane.wait(entry.waiting.len(), now) <= QUICK;
+        let quick = if is_quick { entry.waiting.len() } else { 0 };
+        self.quick = self.quick - entry.quick + quick;
+        entry.quick = quick;
+        let has_room = entry.waiting.len() < entry.lane.appetite(now).div_ceil(2);
+        if entry.parked && !entry.fetching && !entry.hungry && has_room {
+            entry.hungry = true;
+            self.hungry.push_back(to.clone());
+        }
+        // A slot that is free for a moment, as those of receivers that refuse at once are, changes nothing.
+        if self.untrusted * 4 < self.most() * 3 {
+            self.untrusted_full = None;
+        } else if self.untrusted >= self.most() {
+            self.untrusted_full.get_or_insert(now);
+        }
+    }
+
+    fn ring_again(&mut self, to: &Destination, from: Place) {
+        if let Some(entry) = self.lanes.get_mut(to)
+            && entry.place == from
+        {
+            entry.place = Place::Away;
+            if !entry.waiting.is_empty() {
+                entry.place = Place::Ring;
+                self.ring.push_back(to.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

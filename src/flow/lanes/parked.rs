@@ -1,0 +1,104 @@
+//! Parked deliveries: what a lane gives up, and when it asks for it back.
+
+use std::time::Duration;
+
+use super::{Lanes, Load};
+use crate::decide::lane::{PATIENCE, Trust};
+use crate::model::{Destination, ParkReason};
+
+/// How many parked deliveries are asked for at a time at most.
+const MOST: usize = 256;
+
+/// A delivery to be parked, and for how long nobody need look for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::flow) struct Parking<T> {
+    pub(in crate::flow) item: T,
+    pub(in crate::flow) reason: ParkReason,
+    pub(in crate::flow) wait: Duration,
+}
+
+impl<T: Load> Lanes<T> {
+    /// Redis may hold parked deliveries to `to`, and it is time to look at them: they are fetched as there is room; and
+    /// what has expired in any case.
+    pub(in crate::flow) fn set_due(&mut self, to: &Destination, now: Duration) {
+        let entry = self.entry(to, now);
+        (entry.due, entry.active) = (true, now);
+        if !entry.fetching && !entry.hungry {
+            entry.hungry = true;
+            self.hungry.push_back(to.clone());
+        }
+    }
+
+    /// A destination whose parked deliveries there is room for, and for how many (0: only for those that have expired);
+    /// [`Self::fetched`] is to follow.
+    pub(in crate::flow) fn next_hungry(&mut self, now: Duration) -> Option<(Destination, usize)> {
+        while let Some(to) = self.hungry.pop_front() {
+            let free = self.bounds.deliveries.saturating_sub(self.waiting);
+            let free_bytes = self.bounds.bytes.saturating_sub(self.bytes);
+            let Some(entry) = self.lanes.get_mut(&to) else { continue };
+            entry.hungry = false;
+            let affordable = (free_bytes / 4 / entry.heaviest.max(1)).clamp(1, MOST);
+            let room = entry.lane.appetite(now).saturating_sub(entry.waiting.len()).min(free).min(affordable);
+            let is_probe = !entry.lane.is_closed();
+            let has_slots = self.untrusted_full.is_none() || entry.lane.trust(now) != Trust::None;
+            let room = if !has_slots || (is_probe && entry.lane.in_flight() > 0) { 0 } else { room };
+            if entry.fetching || !(entry.due || entry.parked && room > 0) {
+                continue;
+            }
+            (entry.fetching, entry.due) = (true, false);
+            return Some((to, room));
+        }
+        None
+    }
+
+    /// Parked deliveries to `to` have been fetched, or could not be; whether there are more.
+    pub(in crate::flow) fn fetched(&mut self, to: &Destination, parked: bool, now: Duration) {
+        if let Some(entry) = self.lanes.get_mut(to) {
+            (entry.fetching, entry.parked) = (false, parked);
+        }
+        self.refresh(to, now);
+    }
+
+    /// The breaker of `to`: how long until its probe is due, where it is open.
+    pub(in crate::flow) fn open_for(&self, to: &Destination, now: Duration) -> Option<Duration> {
+        self.lanes.get(to)?.lane.open_until(now).map(|until| until.saturating_sub(now))
+    }
+
+    /// Takes all that waits for a lane out.
+    pub(super) fn empty(&mut self, to: &Destination, reason: ParkReason, now: Duration) -> Vec<Parking<T>> {
+        self.take_back(to, 0, reason, now)
+    }
+
+    /// Takes what cannot begin within the patience out: the last that came.
+    pub(super) fn trim(&mut self, to: &Destination, now: Duration) -> Vec<Parking<T>> {
+        let Some(entry) = self.lanes.get(to) else { return Vec::new() };
+        let (mut keep, mut over) = (0, entry.waiting.len());
+        while keep < over {
+            let middle = (keep + over).div_ceil(2);
+            if entry.lane.wait(middle, now) > PATIENCE { over = middle - 1 } else { keep = middle }
+        }
+        let reason =
+            if entry.lane.is_rate_limited(keep, now) { ParkReason::RateLimit } else { ParkReason::Slow };
+        self.take_back(to, keep.max(1), reason, now)
+    }
+
+    fn take_back(
+        &mut self,
+        to: &Destination,
+        keep: usize,
+        reason: ParkReason,
+        now: Duration,
+    ) -> Vec<Parking<T>> {
+        let Some(entry) = self.lanes.get_mut(to) else { return Vec::new() };
+        let wait = entry.lane.wait(keep, now).min(PATIENCE * 60);
+        let keep = keep.min(entry.waiting.len());
+        let taken: Vec<_> =
+            entry.waiting.drain(keep..).map(|(_, item)| Parking { item, reason, wait }).collect();
+        let bytes: usize = taken.iter().map(|parking| parking.item.bytes()).sum();
+        entry.parked |= !taken.is_empty();
+        entry.bytes -= bytes;
+        self.bytes -= bytes;
+        self.waiting -= taken.len();
+        taken
+    }
+}

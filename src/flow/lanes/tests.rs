@@ -1,0 +1,303 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+const BOUNDS: Bounds = Bounds { slots: 16, deliveries: 400, bytes: 100_000 };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Item {
+    number: usize,
+    bytes: usize,
+    was_parked: bool,
+}
+
+impl Load for Item {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn was_parked(&self) -> bool {
+        self.was_parked
+    }
+}
+
+fn to(n: usize) -> Destination {
+    Destination::Instance(format!("i{n}").into())
+}
+
+fn item(number: usize) -> Item {
+    Item { number, bytes: 100, was_parked: false }
+}
+
+fn lanes() -> Lanes<Item> {
+    Lanes::new(BOUNDS, BreakerSettings::default())
+}
+
+impl Lanes<Item> {
+    fn begin_all(&mut self, now: Duration) -> Vec<(usize, Ticket)> {
+        std::iter::from_fn(|| self.next(now)).map(|(item, ticket)| (item.number, ticket)).collect()
+    }
+
+    /// Lets `n` answer a few deliveries, so that it is trusted.
+    fn prove(&mut self, n: usize, now: &mut Duration) {
+        for number in 0..20 {
+            self.offer(&to(n), item(number), None, *now).unwrap();
+            let (_, ticket) = self.next(*now).unwrap();
+            *now += 5 * MS;
+            self.end(&to(n), ticket, Some(Sign::Alive), *now, 0.5);
+        }
+    }
+}
+
+#[test]
+fn turns_go_round_however_many_wait_for_one() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for n in 0..3 {
+        lanes.prove(n, &mut now);
+    }
+    for number in 0..100 {
+        lanes.offer(&to(0), item(number), None, now).unwrap();
+    }
+    for n in 1..3 {
+        lanes.offer(&to(n), item(1000 * n), None, now).unwrap();
+    }
+    let begun: Vec<usize> = lanes.begin_all(now).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(begun[..4], [0, 1000, 2000, 1]);
+}
+
+#[test]
+fn dead_receivers_leave_slots_for_the_good_ones_at_every_moment() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    lanes.prove(0, &mut now);
+    let mut hanging = Vec::new();
+    for round in 0..50 {
+        for n in 1..40 {
+            let _ = lanes.offer(&to(n), item(round * 100 + n), None, now);
+        }
+        hanging.extend(lanes.begin_all(now));
+        assert!(hanging.len() <= 8, "{} of 16 slots hang", hanging.len());
+        lanes.offer(&to(0), item(7), None, now).unwrap();
+        let (begun, ticket) = lanes.next(now).expect("a slot is free");
+        assert_eq!(begun.number, 7);
+        now += 100 * MS;
+        lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5);
+        lanes.sweep(now);
+    }
+}
+
+#[test]
+fn a_crowd_of_new_receivers_that_hang_does_not_stop_the_reader() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for round in 0..20 {
+        for n in 0..100 {
+            let _ = lanes.offer(&to(n), item(round), None, now);
+        }
+        lanes.begin_all(now);
+        assert!(lanes.quick <= 8, "{} are said to begin in a moment", lanes.quick);
+        now += 200 * MS;
+        lanes.sweep(now);
+        assert!(lanes.waiting < 400, "{} wait", lanes.waiting);
+    }
+    assert_eq!(lanes.running, 8);
+    assert_eq!(lanes.next_hungry(now), None, "nothing is fetched for which there is no slot");
+}
+
+#[test]
+fn a_receiver_that_begins_to_hang_loses_its_trust_before_it_has_timed_out() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    lanes.prove(0, &mut now);
+    for number in 0..30 {
+        let _ = lanes.offer(&to(0), item(number), None, now);
+    }
+    assert!(lanes.begin_all(now).len() <= 8, "no lane has more than is free");
+    assert_eq!(lanes.untrusted, 0);
+    now += 2 * SECOND;
+    let parked = lanes.sweep(now);
+    assert_eq!(parked.len(), 30 - lanes.running, "what waits behind it is parked");
+    assert_eq!(lanes.untrusted, lanes.running);
+}
+
+#[test]
+fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for number in 0..20 {
+        lanes.offer(&to(0), item(number), None, now).unwrap();
+    }
+    let (mut parked, mut changes) = (Vec::new(), Vec::new());
+    while let Some((_, ticket)) = lanes.next(now) {
+        now += MS;
+        let (change, left) = lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
+        changes.push(change);
+        parked.extend(left);
+    }
+    assert_eq!(changes, [Change::None, Change::None, Change::None, Change::None, Change::Down]);
+    assert_eq!(parked.len(), 15);
+    assert!(parked.iter().all(|parking| parking.reason == ParkReason::Down && parking.wait == 5 * SECOND));
+    let refused = lanes.offer(&to(0), item(20), None, now).unwrap_err();
+    assert_eq!((refused.reason, refused.item.number), (ParkReason::Down, 20));
+    assert_eq!(lanes.next_hungry(now), None);
+
+    now += 5 * SECOND;
+    lanes.sweep(now);
+    assert_eq!(lanes.next_hungry(now), Some((to(0), 1)), "one is fetched for the probe");
+    assert_eq!(lanes.next_hungry(now), None);
+    lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
+    lanes.fetched(&to(0), true, now);
+    let (_, ticket) = lanes.next(now).unwrap();
+    assert_eq!(lanes.next_hungry(now), None, "and no other while it is under way");
+    assert_eq!(lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5).0, Change::Recovered);
+    assert_eq!(lanes.next_hungry(now), Some((to(0), 2)));
+    let behind = lanes.offer(&to(0), item(21), None, now).unwrap_err();
+    assert_eq!(behind.reason, ParkReason::Behind);
+    lanes.fetched(&to(0), false, now);
+    lanes.offer(&to(0), item(22), None, now).unwrap();
+    assert_eq!(lanes.next_hungry(now), None);
+}
+
+#[test]
+fn more_than_a_slow_receiver_takes_in_a_second_is_parked_and_a_quick_one_never_is() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    lanes.prove(0, &mut now);
+    for number in 0..10 {
+        lanes.offer(&to(1), item(number), None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        now += 400 * MS;
+        lanes.end(&to(1), ticket, Some(Sign::Alive), now, 0.5);
+    }
+    lanes.prove(0, &mut now);
+    let refused = (0..100).filter(|number| lanes.offer(&to(1), item(*number), None, now).is_err()).count();
+    assert!((50..95).contains(&refused), "{refused} of 100");
+    let refused = (0..100).filter(|number| lanes.offer(&to(0), item(*number), None, now).is_err()).count();
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn large_payloads_leave_room_for_others() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for n in 0..2 {
+        lanes.prove(n, &mut now);
+    }
+    for _ in 0..10 {
+        lanes.offer(&to(1), item(1), None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        now += 300 * MS;
+        lanes.end(&to(1), ticket, Some(Sign::Alive), now, 0.5);
+    }
+    let mut held = 0;
+    for number in 0..100 {
+        let large = Item { bytes: 10_000, ..item(number) };
+        held += usize::from(lanes.offer(&to(1), large, None, now).is_ok()) * large.bytes;
+    }
+    assert!((20_000..=60_000).contains(&held), "{held} of {} bytes", BOUNDS.bytes);
+}
+
+#[test]
+fn a_rate_limit_is_kept_and_its_excess_parked() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    let mut parked = 0;
+    for number in 0..100 {
+        match lanes.offer(&to(0), item(number), Some(10.0), now) {
+            Ok(()) => {}
+            Err(parking) => {
+                assert!(matches!(parking.reason, ParkReason::RateLimit | ParkReason::Behind), "{parking:?}");
+                parked += 1;
+            }
+        }
+    }
+    assert!((85..=95).contains(&parked), "{parked}");
+    let mut begun = 0;
+    let end = now + SECOND;
+    while now < end {
+        while let Some((_, ticket)) = lanes.next(now) {
+            begun += 1;
+            lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5);
+        }
+        now += MS;
+    }
+    assert!((9..=11).contains(&begun), "{begun}");
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Pass(u64),
+    Offer(usize, usize),
+    Begin,
+    End(usize, Option<Sign>, f64),
+    Sweep,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let sign = prop_oneof![
+        4 => Just(Some(Sign::Alive)),
+        3 => Just(Some(Sign::Failed)),
+        1 => Just(Some(Sign::TimedOut)),
+        1 => Just(None),
+    ];
+    let one = prop_oneof![
+        2 => (0u64..3000).prop_map(Move::Pass),
+        6 => (0usize..30, 1usize..20_000).prop_map(|(n, bytes)| Move::Offer(n, bytes)),
+        6 => Just(Move::Begin),
+        5 => (any::<prop::sample::Index>(), sign, 0.0..1.0).prop_map(|(i, s, r)| Move::End(i.index(64), s, r)),
+        1 => Just(Move::Sweep),
+    ];
+    prop::collection::vec(one, 0..400)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_bounds_hold_nothing_vanishes_and_everybody_has_a_turn(
+        moves in moves(),
+        slots in 1usize..20,
+    ) {
+        let mut lanes: Lanes<Item> = Lanes::new(Bounds { slots, ..BOUNDS }, BreakerSettings::default());
+        let (mut now, mut running, mut number) = (SECOND, Vec::new(), 0);
+        let (mut begun, mut parked) = (0, 0);
+        for step in moves {
+            match step {
+                Move::Pass(ms) => now += Duration::from_millis(ms),
+                Move::Offer(n, bytes) => {
+                    number += 1;
+                    let rate = (n == 3).then_some(5.0);
+                    let item = Item { number: n, bytes, was_parked: number % 3 == 0 };
+                    parked += usize::from(lanes.offer(&to(n), item, rate, now).is_err());
+                }
+                Move::Begin => if let Some((item, ticket)) = lanes.next(now) {
+                    begun += 1;
+                    running.push((item.number, ticket));
+                },
+                Move::End(which, sign, random) => if !running.is_empty() {
+                    let (n, ticket) = running.swap_remove(which % running.len());
+                    parked += lanes.end(&to(n), ticket, sign, now, random).1.len();
+                },
+                Move::Sweep => parked += lanes.sweep(now).len(),
+            }
+            prop_assert_eq!(lanes.running, running.len());
+            prop_assert!(running.len() <= slots);
+            prop_assert_eq!(begun + parked + lanes.waiting, number, "nothing vanishes");
+            let (mut waiting, mut bytes) = (0, 0);
+            for entry in lanes.lanes.values() {
+                prop_assert!(entry.lane.in_flight() <= slots.div_ceil(2));
+                waiting += entry.waiting.len();
+                bytes += entry.waiting.iter().map(|(_, item)| item.bytes).sum::<usize>();
+            }
+            prop_assert_eq!((lanes.waiting, lanes.bytes), (waiting, bytes));
+        }
+        // From now on all is well: everything that waits has its turn, or is parked.
+        for _ in 0..2000 {
+            running.extend(std::iter::from_fn(|| lanes.next(now)).map(|(item, ticket)| (item.number, ticket)));
+            now += 50 * MS;
+            for (n, ticket) in running.drain(..) {
+                lanes.end(&to(n), ticket, Some(Sign::Alive), now, 0.5);
+            }
+            lanes.sweep(now);
+            if lanes.waiting == 0 {
+                break;
+            }
+        }
+        prop_assert_eq!((lanes.waiting, lanes.bytes, lanes.running, lanes.quick), (0, 0, 0, 0));
+        lanes.sweep(now + 2 * FORGET);
+        prop_assert_eq!(lanes.untrusted, 0);
+    }
+}

@@ -1,0 +1,129 @@
+//! Unparking: what waited for its destination comes back as there is room, and what nobody can deliver any more at
+//! once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::unix_ms;
+use super::entry::Arrival;
+use super::lease::Lease;
+use super::outage::Outage;
+use super::reclaim::End;
+use super::{Due, Reclaim, Router};
+use crate::model::Destination;
+use crate::store::{Redis, Unpark};
+
+/// How many destinations are looked at in one round.
+const ROUND: usize = 64;
+/// How long the other workers leave a destination alone that this one looks at.
+const LEASE: Duration = Duration::from_secs(2);
+/// How long this worker sleeps at most, to see what other workers parked.
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+/// How long it sleeps at least: what could not be taken may be offered again at once.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(50);
+/// How many are taken at a time that will not be attempted: they have expired, or their webhook is gone.
+const GIVEN_UP: usize = 64;
+
+/// Brings parked deliveries back.
+#[derive(Debug)]
+pub struct Unparker {
+    /// The server.
+    pub redis: Redis,
+    /// The stage behind.
+    pub router: Arc<Router>,
+    /// What finds pending entries that nobody holds.
+    pub reclaim: Arc<Reclaim>,
+    /// This worker's name.
+    pub lease: watch::Receiver<Lease>,
+    /// How old an event may be for a further attempt.
+    pub max_age: Duration,
+}
+
+impl Unparker {
+    /// Looks for destinations whose parked deliveries are to be looked at, and tells them, until `stop`.
+    pub async fn run(self: Arc<Self>, due: mpsc::Sender<Vec<Due>>, stop: CancellationToken) {
+        let mut outage = Outage::new("unpark");
+        while !stop.is_cancelled() {
+            let next = match self.round(&due, &stop).await {
+                Ok(next) => {
+                    outage.over();
+                    next.unwrap_or(LONGEST_SLEEP)
+                }
+                Err(End::Stopped) => return,
+                Err(End::Failed(error)) => {
+                    outage.wait(&error, &stop).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(next.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn round(
+        &self,
+        due: &mpsc::Sender<Vec<Due>>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Duration>, End> {
+        let parks = self.redis.due_parks(ROUND, LEASE).await?;
+        if parks.destinations.is_empty() {
+            return Ok(parks.next);
+        }
+        let (lost, alive) = self.router.sort(parks.destinations).await?;
+        if !alive.is_empty() && due.send(alive).await.is_err() {
+            return Err(End::Stopped);
+        }
+        for destination in lost {
+            self.redis.end_backoff(&destination).await?;
+            let parked = self.redis.parked_for(&destination).await?;
+            if parked > 0 {
+                let destination = destination.to_string();
+                tracing::warn!(
+                    ?destination,
+                    parked,
+                    "its webhook is gone; what was parked becomes dead letters"
+                );
+            }
+            // However many they are, others have their turns between them.
+            while self.fetch(&destination, GIVEN_UP, LEASE, stop).await? > 0 {
+                self.router.room().wait(stop).await?;
+            }
+        }
+        Ok(parks.next)
+    }
+
+    /// Takes up to `count` parked deliveries to a destination in, and whatever has expired. Returns how many are left,
+    /// at which nobody looks for `wait`.
+    pub(super) async fn fetch(
+        &self,
+        destination: &Destination,
+        count: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Result<u64, End> {
+        let max_age_ms = u64::try_from(self.max_age.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let me = Arc::clone(&self.lease.borrow().name);
+            let _until_held = self.reclaim.entries_are_under_way().await;
+            let ask = Unpark {
+                worker: &me,
+                destination,
+                count,
+                expired_before_ms: unix_ms().saturating_sub(max_age_ms),
+                most_expired: GIVEN_UP,
+                wait,
+            };
+            let unparked = self.redis.unpark(&ask).await?;
+            let arrivals = unparked.entries.into_iter().map(Arrival::fresh).collect();
+            self.router.pass_on(arrivals, &me, stop).await?;
+            if unparked.expired < GIVEN_UP {
+                return Ok(unparked.left);
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Parks: what waits for its destination in Redis, and every way it leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{Answer, Receiver, RedisServer, Worker, until};
+
+const ENVELOPE: &str = r#"{"event":"call","instance":"sales"}"#;
+/// A receiver that is down is not asked again while a test lasts, and no retry comes due.
+const LONG_WAITS: [(&str, &str); 2] =
+    [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "60"), ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "60")];
+
+/// A receiver that is down, with twenty deliveries: five in backoff (or a few more), the others parked.
+struct Scene {
+    redis: RedisServer,
+    receiver: Receiver,
+    up: Arc<AtomicBool>,
+    worker: Worker,
+    ids: Vec<String>,
+}
+
+impl Scene {
+    async fn parked(settings: &[(&str, &str)]) -> Self {
+        let (redis, up) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
+        let is_up = Arc::clone(&up);
+        let receiver = Receiver::answering(move |_| {
+            Answer::status(if is_up.load(Ordering::SeqCst) { 200 } else { 500 })
+        })
+        .await;
+        redis.set_url("sales", &receiver.url("/sales")).await;
+        let worker = Worker::start(&redis, settings).await;
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.push(redis.push(ENVELOPE).await);
+        }
+        let scene = Self { redis, receiver, up, worker, ids };
+        until("the rest to be parked", || async {
+            scene.parked_now().await > 0 && scene.parked_now().await + scene.redis.waiting().await == 20
+        })
+        .await;
+        assert!(scene.parked_now().await >= 11, "{} are parked", scene.parked_now().await);
+        scene
+    }
+
+    async fn parked_now(&self) -> u64 {
+        self.redis.command(&["ZCARD", "{webhooks}:park:instance:sales"]).await
+    }
+
+    /// All are dead for this reason, and nothing is left over.
+    async fn all_dead(&self, reason: &str) {
+        self.redis.until_settled().await;
+        self.redis.assert_settled().await;
+        let letters = self.redis.letters().await;
+        let of_reason = letters.iter().filter(|letter| letter.text("reason") == reason).count();
+        assert_eq!((letters.len(), of_reason), (20, 20), "{letters:#?}");
+        assert!(letters.iter().all(|letter| letter.bytes("payload") == ENVELOPE.as_bytes()));
+    }
+
+    /// All arrived, and nothing is left over.
+    async fn all_arrived(&self, before: usize) {
+        self.redis.until_settled().await;
+        self.redis.assert_settled().await;
+        assert!(self.redis.dead().await.is_empty());
+        let mut arrived: Vec<String> =
+            self.receiver.received()[before..].iter().map(|request| request.id().to_owned()).collect();
+        arrived.sort();
+        let mut ids = self.ids.clone();
+        ids.sort();
+        assert_eq!(arrived, ids, "each arrived once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_webhook_that_is_removed_or_switched_off_is_given_up_at_once() {
+    for switched_off in [true, false] {
+        let scene = Scene::parked(&LONG_WAITS).await;
+        if switched_off {
+            let url = scene.receiver.url("/sales");
+            scene.redis.set_webhook("sales", &format!(r#"{{"enabled":false,"url":"{url}"}}"#)).await;
+        } else {
+            scene.redis.delete_webhook("sales").await;
+        }
+        scene.all_dead("removed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_receiver_that_is_gone_is_given_up_at_once() {
+    let (redis, gone) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
+    let is_gone = Arc::clone(&gone);
+    let receiver =
+        Receiver::answering(move |_| Answer::status(if is_gone.load(Ordering::SeqCst) { 410 } else { 500 }))
+            .await;
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"), ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "60")];
+    let _worker = Worker::start(&redis, &settings).await;
+    for _ in 0..50 {
+        redis.push(ENVELOPE).await;
+    }
+    receiver.wait_for(5).await;
+    gone.store(true, Ordering::SeqCst);
+    redis.until_settled().await;
+    redis.assert_settled().await;
+    let letters = redis.letters().await;
+    assert_eq!(letters.len(), 50);
+    assert!(letters.iter().all(|letter| letter.text("reason") == "gone"), "{letters:#?}");
+    assert_eq!(redis.webhook("sales").await["enabled"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_corrected_rescues_what_waits_at_once() {
+    let scene = Scene::parked(&LONG_WAITS).await;
+    let before = scene.receiver.count();
+    scene.up.store(true, Ordering::SeqCst);
+    scene.redis.set_url("sales", &scene.receiver.url("/corrected")).await;
+    let began = std::time::Instant::now();
+    until("what was parked to arrive", || async { scene.parked_now().await == 0 }).await;
+    println!("what was parked arrived {:?} after the correction", began.elapsed());
+    scene.redis.end_all_waits().await;
+    scene.all_arrived(before).await;
+    assert_eq!(scene.receiver.received_on("/corrected").len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_outlives_the_worker_that_parked_it() {
+    for signal in ["TERM", "KILL"] {
+        let mut scene = Scene::parked(&LONG_WAITS).await;
+        let before = scene.receiver.count();
+        scene.worker.signal(signal);
+        scene.worker.ended().await;
+        scene.up.store(true, Ordering::SeqCst);
+        // The minute is over.
+        let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:parks", "0", "instance:sales"]).await;
+        scene.redis.end_all_waits().await;
+        let _next = Worker::start(&scene.redis, &LONG_WAITS).await;
+        scene.all_arrived(before).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_too_long_expires_without_another_attempt() {
+    let settings = [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_MAX_AGE_SECONDS", "4"),
+    ];
+    let scene = Scene::parked(&settings).await;
+    scene.redis.until_settled().await;
+    scene.redis.assert_settled().await;
+    let letters = scene.redis.letters().await;
+    assert_eq!(letters.len(), 20);
+    let never_tried = letters.iter().filter(|letter| letter.number("attempts") == 0).count();
+    assert!(never_tried >= 5, "{never_tried} were never attempted");
+    assert!(letters.iter().all(|letter| letter.text("reason") == "expired"), "{letters:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_come_back_first() {
+    let settings = [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_JITTER_FACTOR", "0"),
+        ("WORKER_CONCURRENCY", "2"),
+    ];
+    let scene = Scene::parked(&settings).await;
+    let before = scene.receiver.count();
+    let parked: Vec<String> =
+        scene.redis.command(&["ZRANGE", "{webhooks}:park:instance:sales", "0", "-1"]).await;
+    scene.up.store(true, Ordering::SeqCst);
+    scene.all_arrived(before).await;
+    // One attempt at a time: they arrive as they were pushed, but for those that were in backoff.
+    let received = scene.receiver.received();
+    let arrived = received[before..].iter().map(|request| request.id().to_owned());
+    let arrived: Vec<String> = arrived.filter(|id| parked.contains(id)).collect();
+    assert_eq!(arrived, parked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_destinations_of_one_event_are_parked_and_come_back_each_by_itself() {
+    let (redis, up) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
+    let is_up = Arc::clone(&up);
+    let receiver =
+        Receiver::answering(move |_| Answer::status(if is_up.load(Ordering::SeqCst) { 200 } else { 500 }))
+            .await;
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    let global = receiver.url("/global");
+    let settings = [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.5"),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "1"),
+        ("WEBHOOK_GLOBAL_ENABLED", "true"),
+        ("WEBHOOK_GLOBAL_URL", &global),
+        ("WEBHOOK_EVENTS_CALL", "true"),
+    ];
+    let _worker = Worker::start(&redis, &settings).await;
+    for _ in 0..40 {
+        redis.push(ENVELOPE).await;
+    }
+    until("both to be parked", || async {
+        let parks: u64 = redis.command(&["ZCARD", "{webhooks}:parks"]).await;
+        parks == 2 && redis.len("webhooks").await == 0
+    })
+    .await;
+    let before = receiver.count();
+    up.store(true, Ordering::SeqCst);
+    redis.until_settled().await;
+    redis.assert_settled().await;
+    assert!(redis.dead().await.is_empty());
+    for path in ["/sales", "/global"] {
+        let arrived = receiver.received()[before..].iter().filter(|request| request.path == path).count();
+        assert_eq!(arrived, 40, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_instances_that_are_removed_at_once_hold_nothing_up() {
+    let redis = RedisServer::start();
+    let receiver = Receiver::answering(|request| {
+        Answer::status(if request.path == "/good" { 200 } else { 500 }).later(Duration::from_millis(1))
+    })
+    .await;
+    redis.set_url("good", &receiver.url("/good")).await;
+    let _worker = Worker::start(&redis, &LONG_WAITS).await;
+    for n in 0..100 {
+        let instance = format!("gone-{n}");
+        redis.set_url(&instance, &receiver.url("/gone")).await;
+        for _ in 0..10 {
+            redis.push(&format!(r#"{{"event":"call","instance":"{instance}"}}"#)).await;
+        }
+    }
+    until("everything to wait", || async { redis.len("webhooks").await == 0 }).await;
+    for n in 0..100 {
+        redis.delete_webhook(&format!("gone-{n}")).await;
+    }
+    let id = redis.push(r#"{"event":"call","instance":"good"}"#).await;
+    receiver.wait_for_of(&id, 1).await;
+    redis.until_settled().await;
+    redis.assert_settled().await;
+    let letters = redis.letters().await;
+    assert_eq!(letters.len(), 1000);
+    assert!(letters.iter().all(|letter| letter.text("reason") == "removed"));
+}
