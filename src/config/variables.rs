@@ -36,7 +36,7 @@ pub const VARIABLES: &[Variable] = &[
     set(
         "MEMORY_BUDGET_BYTES",
         "67108864",
-        "How many bytes of payloads this process holds at most; the rest waits in Redis.",
+        "How many bytes of payloads, and bodies made of them, this process holds; the rest waits in Redis.",
     ),
     set(
         "SHUTDOWN_GRACE_SECONDS",

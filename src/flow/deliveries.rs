@@ -86,7 +86,7 @@ impl Make<'_> {
                         false => Ok(target),
                     }
                 });
-                let receipt = self.receipt(Source::Ready, id, 1, event.envelope.payload().len());
+                let receipt = self.receipt(Source::Ready, id, 1, weight(&event, 1));
                 let target = match &resolved {
                     Ok(target) => target.clone(),
                     Err((_, why)) => Err(TransportError::BadWebhook(why.clone())),
@@ -117,7 +117,7 @@ impl Make<'_> {
         let mut targets = self.wanted(event);
         let unrouted = targets.is_empty();
         targets.retain(|(destination, _)| settled.is_none_or(|settled| !settled.contains(destination)));
-        let receipt = self.receipt(Source::Stream, id, targets.len(), event.envelope.payload().len());
+        let receipt = self.receipt(Source::Stream, id, targets.len(), weight(event, targets.len()));
         if settled.is_some() {
             receipt.record();
         }
@@ -217,6 +217,11 @@ pub(super) fn resolve(
             }
         },
     }
+}
+
+/// How many bytes an event takes up: its payload, and a body for each attempt made of it.
+fn weight(event: &Event, deliveries: usize) -> usize {
+    event.envelope.payload().len() * (1 + deliveries)
 }
 
 /// Whether an event was pushed while the webhook, which its receiver's 410 has switched off since, was to have it.
