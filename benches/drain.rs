@@ -5,23 +5,20 @@
 //! settings. Printed are deliveries a second from the first arrival to the last, CPU seconds of worker and Redis for
 //! 10 000 deliveries, and the worker's peak memory; medians with their range.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a program that measures and prints"
-)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
+
+mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use posthaste::{Published, Publisher};
+use support::{Process, free_port, wait_for};
 
 const EVENT_BYTES: usize = 600;
-const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -173,52 +170,4 @@ fn ask(port: u16, events: usize) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(format!("WAIT {events}\n").as_bytes()).unwrap();
     let _ = stream.read(&mut [0; 1]);
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn wait_for(port: u16) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "nothing listens on port {port}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A process that ends with its owner.
-struct Process(Child);
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        if command.get_program() == "redis-server" {
-            command.stdout(Stdio::null());
-        }
-        Self(command.stdin(Stdio::null()).spawn().expect("it starts"))
-    }
-
-    fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
-    }
-
-    /// User and system time so far, seconds.
-    fn cpu(&self) -> f64 {
-        let stat = self.read("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
-    }
-
-    fn peak_mb(&self) -> f64 {
-        let status = self.read("status");
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

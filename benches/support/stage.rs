@@ -1,0 +1,141 @@
+//! A redis-server and a receiver, and workers between them.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::receiver::Receiver;
+use super::{Process, free_port, wait_for};
+
+/// Where nothing listens: a connection is refused at once.
+pub const REFUSING: &str = "http://127.0.0.1:1/";
+
+/// Everything but the worker.
+pub struct Stage {
+    pub redis: Process,
+    pub receiver: Receiver,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// A redis-server (AOF everysec) with these further arguments, and a receiver.
+    pub fn start(redis_args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let redis = Process::start(
+            Command::new("redis-server")
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+                .args(["--appendonly", "yes", "--appendfsync", "everysec"])
+                .args(["--loglevel", "warning", "--dir"])
+                .arg(dir.path())
+                .args(redis_args)
+                .stdin(Stdio::null()),
+        );
+        wait_for(port);
+        Self { redis, receiver: Receiver::start(), port, dir }
+    }
+
+    pub fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A connection of its own.
+    pub fn connect(&self) -> redis::Connection {
+        redis::Client::open(self.redis_url()).unwrap().get_connection().unwrap()
+    }
+
+    /// Stores webhooks, instance and URL each.
+    pub fn set_webhooks<'a>(&self, webhooks: impl IntoIterator<Item = (String, &'a str)>) {
+        let mut pipeline = redis::pipe();
+        for (instance, url) in webhooks {
+            let webhook = format!(r#"{{"url":"{url}","webhook_base64":true}}"#);
+            pipeline.cmd("HSET").arg("{webhooks}:webhooks").arg(instance).arg(webhook).ignore();
+        }
+        pipeline.cmd("INCR").arg("{webhooks}:webhooks:version").ignore();
+        pipeline.query::<()>(&mut self.connect()).unwrap();
+    }
+
+    /// The release binary with default settings; returns once it beats. Its log is `target/tmp/<log>.log`.
+    pub fn start_worker(&self, log: &str) -> Process {
+        let log = File::create(format!("{}/{log}.log", env!("CARGO_TARGET_TMPDIR"))).unwrap();
+        let level = std::env::var("BENCH_LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
+        let worker = Process::start(
+            Command::new(env!("CARGO_BIN_EXE_posthaste"))
+                .arg("run")
+                .current_dir(self.dir.path())
+                .env_clear()
+                .env("REDIS_URL", self.redis_url())
+                .env("LOG_LEVEL", level)
+                .stdin(Stdio::null())
+                .stderr(log),
+        );
+        let (mut redis, pid) = (self.connect(), format!("-{}-", worker.0.id()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let workers: Vec<String> =
+                redis::cmd("ZRANGE").arg("{webhooks}:workers").arg(0).arg(-1).query(&mut redis).unwrap();
+            if workers.iter().any(|name| name.contains(&pid)) {
+                return worker;
+            }
+            assert!(Instant::now() < deadline, "the worker does not beat");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Runs a command of the release binary to its end.
+    pub fn command(&self, args: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+        command.args(args).current_dir(self.dir.path()).env_clear().env("REDIS_URL", self.redis_url());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "posthaste {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// One figure of `INFO`.
+    pub fn redis_info(&self, name: &str) -> f64 {
+        let info: String = redis::cmd("INFO").query(&mut self.connect()).unwrap();
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+        value.trim().parse().unwrap()
+    }
+
+    /// Deliveries that are not settled: in a stream, in backoff, or parked.
+    pub fn unsettled(&self) -> usize {
+        let script = "local parked = 0
+            for _, to in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+              parked = parked + redis.call('ZCARD', '{webhooks}:park:' .. to)
+            end
+            return redis.call('XLEN', KEYS[1]) + redis.call('XLEN', KEYS[2]) + redis.call('ZCARD', KEYS[3]) + parked";
+        let keys = ["webhooks", "{webhooks}:ready", "{webhooks}:retry", "{webhooks}:parks"];
+        redis::cmd("EVAL").arg(script).arg(keys.len()).arg(&keys).query(&mut self.connect()).unwrap()
+    }
+
+    /// How many keys there are of events or parks.
+    pub fn leftovers(&self) -> usize {
+        let keys: Vec<String> = redis::cmd("KEYS").arg("{webhooks}:*").query(&mut self.connect()).unwrap();
+        let is_left = |key: &&String| {
+            ["event:", "park"].iter().any(|start| key.strip_prefix("{webhooks}:").unwrap().starts_with(start))
+        };
+        keys.iter().filter(is_left).count()
+    }
+
+    /// How many dead letters there are, for each reason.
+    pub fn dead(&self) -> Vec<(String, usize)> {
+        let script = "local counts, reasons = {}, {}
+            for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+              for i = 1, #entry[2], 2 do
+                if entry[2][i] == 'reason' then
+                  local reason = entry[2][i + 1]
+                  if not counts[reason] then table.insert(reasons, reason) end
+                  counts[reason] = (counts[reason] or 0) + 1
+                end
+              end
+            end
+            local reply = {}
+            for _, reason in ipairs(reasons) do
+              table.insert(reply, reason)
+              table.insert(reply, counts[reason])
+            end
+            return reply";
+        redis::cmd("EVAL").arg(script).arg(1).arg("{webhooks}:dead").query(&mut self.connect()).unwrap()
+    }
+}

@@ -1,0 +1,52 @@
+//! Events, and how they are pushed.
+
+use std::time::{Duration, Instant};
+
+use super::unix_us;
+
+pub const EVENT_BYTES: usize = 600;
+
+/// An envelope of so many bytes.
+pub fn envelope(instance: &str, number: usize, bytes: usize) -> String {
+    let start = format!(
+        r#"{{"event":"messages.upsert","instance":"{instance}","data":{{"n":{number},"message":{{"base64":""#
+    );
+    let end = r#""}},"date_time":"2026-01-01T00:00:00.000Z","sender":"5500999990000@s.whatsapp.net"}"#;
+    let filler = "x".repeat(bytes.saturating_sub(start.len() + end.len()));
+    format!("{start}{filler}{end}")
+}
+
+/// The command that pushes an event now; its id tells the receiver what it needs to know.
+pub fn push(instance: &str, number: usize, bytes: usize) -> redis::Cmd {
+    let mut command = redis::cmd("XADD");
+    command.arg("webhooks").arg("*").arg("payload").arg(envelope(instance, number, bytes));
+    command.arg("id").arg(format!("{instance}/{number}/{}", unix_us()));
+    command
+}
+
+/// Pushes so many events as fast as Redis takes them.
+pub fn push_at_once(redis: &mut redis::Connection, instance: &str, count: usize) {
+    for first in (0..count).step_by(500) {
+        let mut pipeline = redis::pipe();
+        for number in first..count.min(first + 500) {
+            pipeline.add_command(push(instance, number, EVENT_BYTES)).ignore();
+        }
+        pipeline.query::<()>(redis).unwrap();
+    }
+}
+
+/// Pushes events one by one at a steady rate: the next instance gets the next. What is late is made up for.
+pub fn push_steadily(
+    redis: &mut redis::Connection,
+    instances: &[String],
+    per_second: f64,
+    lasting: Duration,
+) {
+    let start = Instant::now();
+    let count = (lasting.as_secs_f64() * per_second) as usize;
+    for number in 0..count {
+        let due = start + Duration::from_secs_f64(number as f64 / per_second);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        push(&instances[number % instances.len()], number, EVENT_BYTES).query::<()>(redis).unwrap();
+    }
+}
