@@ -16,12 +16,13 @@ use crate::store::{Reader, Redis, Taken};
 
 /// How long Redis holds an idle read. At most this long passes until a stop or a new name takes effect.
 const BLOCK: Duration = Duration::from_secs(2);
-/// How many entries of each stream one read takes at most.
-const MOST: usize = 128;
+/// How many entries of each stream one read takes at most. What they weigh is known only then: after many light ones,
+/// so many media events may come in one reply.
+const MOST: usize = 32;
 /// How many bytes of payload one read should bring.
 const BYTES: usize = 4 * 1024 * 1024;
 /// What the first read takes the size of an entry for.
-const GUESS_BYTES: usize = 64 * 1024;
+const GUESS_BYTES: usize = 2 * 1024 * 1024;
 
 /// Reads entries and sends them on their way.
 #[derive(Debug)]
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn heavy_entries_are_read_one_at_a_time_and_light_ones_in_hundreds() {
+    fn heavy_entries_are_read_one_at_a_time_and_light_ones_in_dozens() {
         let mut size = Size(GUESS_BYTES);
         size.learn(&[entry(600), entry(5_000_000)]);
         assert_eq!(size.count(1000), 1);

@@ -25,6 +25,9 @@ use crate::store::{ErrorKind, Ownership, PutBack, Redis, Rest, StoreError};
 
 /// How much is settled at a time.
 const BATCH: usize = 256;
+/// How many failures are written at a time, and past how many bytes of payload it is fewer: each is copied.
+const AT_A_TIME: usize = 64;
+const AT_A_TIME_BYTES: usize = 1024 * 1024;
 /// How often a settlement is tried that Redis answers with an error of its own, before its entry is left pending.
 const TRIES: u32 = 5;
 
@@ -164,7 +167,10 @@ impl Settler {
         batch: &mut Batch,
         again: bool,
     ) -> Result<(), StoreError> {
-        let results = join_all(failures.iter().map(|failure| self.fail(failure))).await;
+        let mut results = Vec::with_capacity(failures.len());
+        for some in by_weight(failures) {
+            results.extend(join_all(some.iter().map(|failure| self.fail(failure))).await);
+        }
         let mut first_error = None;
         let mut left = Vec::new();
         for (failure, result) in failures.drain(..).zip(results) {
@@ -225,6 +231,23 @@ impl Settler {
             Failure::Bury(work, reason) => self.undertaker.bury(work, *reason).await,
         }
     }
+}
+
+/// Divides what is to be done into what may be done at a time: Redis runs a whole pipeline before it hears others.
+fn by_weight<'a, 'b>(failures: &'b [Failure<'a>]) -> impl Iterator<Item = &'b [Failure<'a>]> {
+    let mut rest = failures;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |failure: &&Failure<'_>| {
+            let before = bytes;
+            bytes += failure.delivery().map_or(0, |delivery| delivery.event.envelope.payload().len());
+            before < AT_A_TIME_BYTES
+        };
+        let count = rest.iter().take(AT_A_TIME).take_while(fits).count();
+        let (some, others) = rest.split_at(count);
+        rest = others;
+        (count > 0).then_some(some)
+    })
 }
 
 impl Failure<'_> {
