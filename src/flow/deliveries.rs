@@ -59,7 +59,8 @@ impl Make<'_> {
     pub(super) fn steps(&self, entry: Entry, takeovers: u32) -> Vec<Step> {
         let steps = self.innocent(entry);
         match poison::judge(takeovers) {
-            Verdict::Innocent => steps,
+            Verdict::Innocent if takeovers == 0 => steps,
+            Verdict::Innocent => steps.into_iter().map(at_once).collect(),
             Verdict::Suspect => steps.into_iter().map(suspect).collect(),
             Verdict::Guilty => steps.into_iter().map(|step| condemn(step, takeovers)).collect(),
         }
@@ -228,6 +229,14 @@ fn weight(event: &Event, deliveries: usize) -> usize {
 fn is_owed(webhook: &Webhook, event: &Event) -> bool {
     webhook.disabled_at_ms.is_some_and(|at_ms| event.pushed_ms < at_ms)
         && webhook.wants(event.envelope.name())
+}
+
+/// What workers may have died of is not parked behind others: how often they did is known of its entry alone.
+fn at_once(step: Step) -> Step {
+    match step {
+        Step::Attempt(delivery) => Step::Attempt(Box::new(Delivery { was_parked: true, ..*delivery })),
+        settle => settle,
+    }
 }
 
 fn suspect(step: Step) -> Step {

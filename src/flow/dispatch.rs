@@ -25,8 +25,6 @@ const SWEEP: Duration = Duration::from_millis(500);
 const TAKE: usize = 64;
 /// How many destinations' parked deliveries are fetched at the same time.
 const FETCHES: usize = 8;
-/// How long nobody need look at parked deliveries that there is no room for yet.
-const LATER: Duration = Duration::from_secs(2);
 
 /// The owner of all lanes and attempts in flight.
 #[derive(Debug)]
@@ -91,10 +89,10 @@ struct State {
 impl State {
     /// Notes where a destination is. What was learnt about another receiver says nothing about this one.
     fn is_at(&mut self, to: &Destination, url: Option<&Arc<str>>, now: Duration) {
-        if let Some(url) = url
-            && self.urls.insert(to.clone(), Arc::clone(url)).is_some_and(|known| known != *url)
-        {
-            self.lanes.reset(to, now);
+        let Some(url) = url else { return };
+        // While an attempt at the old one is in flight, it is asked again.
+        if self.urls.get(to).is_none_or(|known| known == url || self.lanes.reset(to, now)) {
+            self.urls.insert(to.clone(), Arc::clone(url));
         }
     }
 
@@ -146,7 +144,6 @@ impl Dispatcher {
                     (Ok(permit), Some(work)) => permit.send(work),
                     _ => break,
                 },
-                Some(fetched) = state.fetches.join_next() => self.fetched(&mut state, fetched.ok()),
                 lease = self.lease.changed() => if lease.is_err() { break },
                 count = queue.recv_many(&mut taken, TAKE) => {
                     if count == 0 {
@@ -154,6 +151,8 @@ impl Dispatcher {
                     }
                     taken.drain(..).for_each(|delivery| self.take(&mut state, delivery));
                 }
+                // After what it brought has been taken in.
+                Some(fetched) = state.fetches.join_next() => self.fetched(&mut state, fetched.ok()),
                 Some(due) = due.recv() => {
                     due.iter().for_each(|due| state.is_due(due));
                 }
@@ -277,7 +276,9 @@ impl Dispatcher {
     fn ended(&self, state: &mut State, ended: Ended) {
         let Ended { to, ticket, outcome } = ended;
         let Some(ticket) = ticket else { return };
-        let now = state.began.elapsed();
+        // Not the time it waited for the settler, which may be that of an outage.
+        let now = outcome.as_ref().map_or_else(|| state.began.elapsed(), |(_, at)| *at - state.began);
+        let outcome = outcome.map(|(outcome, _)| outcome);
         let is_final = |status| status == 410 || self.limits.non_retryable.contains(&status);
         let sign = outcome.as_ref().map(|outcome| Sign::of(outcome, is_final));
         let (change, left) = state.lanes.end(&to, ticket, sign, now, rand::random());
@@ -308,7 +309,7 @@ impl Dispatcher {
         let now = state.began.elapsed();
         while state.fetches.len() < FETCHES && self.room.entries() > 0 {
             let Some((to, count)) = state.lanes.next_hungry(now) else { return };
-            let wait = state.lanes.open_for(&to, now).unwrap_or(LATER);
+            let wait = state.lanes.open_for(&to, now);
             let (unparker, stop) = (Arc::clone(&self.unparker), stop.clone());
             state.fetches.spawn(async move {
                 let left = unparker.fetch(&to, count, wait, &stop).await.ok();

@@ -72,6 +72,8 @@ struct Entry<T> {
     begun: Duration,
     /// Whether Redis holds parked deliveries.
     parked: bool,
+    /// Whether more were parked since they were last fetched.
+    parked_since: bool,
     /// Whether they are being fetched.
     fetching: bool,
     /// Whether it is among the hungry.
@@ -169,7 +171,7 @@ impl<T: Load> Lanes<T> {
             None
         };
         if let Some(reason) = reason {
-            entry.parked = true;
+            (entry.parked, entry.parked_since) = (true, true);
             return Err(Parking { item, reason, wait: wait.min(PATIENCE * 60) });
         }
         let bytes = item.bytes();
@@ -320,15 +322,16 @@ impl<T: Load> Lanes<T> {
         self.lanes.contains_key(to)
     }
 
-    /// Forgets what is known of a receiver: its settings have changed.
-    pub(super) fn reset(&mut self, to: &Destination, now: Duration) {
+    /// Forgets what is known of a receiver, since its settings have changed; false while it is being attempted.
+    pub(super) fn reset(&mut self, to: &Destination, now: Duration) -> bool {
         let (most, breaker) = (self.most(), self.breaker);
-        if let Some(entry) = self.lanes.get_mut(to)
-            && entry.lane.in_flight() == 0
-        {
-            entry.lane = Lane::new(most, breaker, None);
+        let Some(entry) = self.lanes.get_mut(to) else { return true };
+        if entry.lane.in_flight() > 0 {
+            return false;
         }
+        entry.lane = Lane::new(most, breaker, None);
         self.refresh(to, now);
+        true
     }
 
     fn most(&self) -> usize {
@@ -346,6 +349,7 @@ impl<T: Load> Lanes<T> {
             active: now,
             begun: now,
             parked: false,
+            parked_since: false,
             fetching: false,
             hungry: false,
             due: false,

@@ -109,6 +109,9 @@ impl Intake {
     }
 }
 
+/// What an entry of the ready stream counts as.
+const DUE_BYTES: usize = 64 * 1024;
+
 /// What entries weighed lately. COUNT is not bounded by bytes: a hundred media events in one reply would stall the
 /// server's other clients and this process' memory.
 #[derive(Debug)]
@@ -125,7 +128,9 @@ impl Size {
             Taken::New { payload, .. } => payload.as_ref().map(bytes::Bytes::len),
             Taken::Due { .. } => None,
         });
-        if let Some(largest) = sizes.max() {
+        // What is due is loaded a few at a time, whatever it weighs.
+        let largest = sizes.max().unwrap_or(DUE_BYTES);
+        if !taken.is_empty() {
             self.0 = largest.max(self.0 / 2);
         }
     }

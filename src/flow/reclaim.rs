@@ -99,6 +99,7 @@ impl Reclaim {
         idle: Duration,
         stop: &CancellationToken,
     ) -> Result<(), End> {
+        let _until_held = self.entries_are_under_way().await;
         for source in [Source::Ready, Source::Stream] {
             let (mut after, mut total): (Option<EntryId>, usize) = (None, 0);
             loop {

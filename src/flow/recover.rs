@@ -81,9 +81,9 @@ impl Recovery {
             let mut total = 0;
             loop {
                 self.router.room().wait(stop).await?;
+                let _until_held = self.reclaim.entries_are_under_way().await;
                 let me = self.name();
                 let request = TakeOver { worker: &me, dead_after: DEAD_AFTER, count: COUNT, bytes: BYTES };
-                let _until_held = self.reclaim.entries_are_under_way().await;
                 let taken = self.redis.take_over(&worker, &request).await?;
                 if taken.entries.is_empty() {
                     break;

@@ -47,14 +47,24 @@ impl Room {
         self.quick * 3 / 4
     }
 
+    /// Waits until the bytes that are held allow for more.
+    pub(super) async fn wait_for_bytes(&self, stop: &CancellationToken) -> Result<(), Stopped> {
+        self.wait_until(|| self.held.load().1 < self.bytes, stop).await
+    }
+
     /// Waits for room.
     pub(super) async fn wait(&self, stop: &CancellationToken) -> Result<(), Stopped> {
+        let has_room = || self.entries() > 0 && self.waiting_quick.load(Ordering::Acquire) <= self.enough();
+        self.wait_until(has_room, stop).await
+    }
+
+    async fn wait_until(&self, holds: impl Fn() -> bool, stop: &CancellationToken) -> Result<(), Stopped> {
         loop {
             let freed = self.held.freed();
             tokio::pin!(freed);
             // From here on nothing that is freed is missed.
             freed.as_mut().enable();
-            if self.entries() > 0 && self.waiting_quick.load(Ordering::Acquire) <= self.enough() {
+            if holds() {
                 return Ok(());
             }
             tokio::select! {

@@ -16,6 +16,9 @@ use super::{Due, Room, Work, deliveries};
 use crate::model::{Delivery, Destination, Held};
 use crate::store::{Found, Redis, StoreError, Taken};
 
+/// How many deliveries that are due are loaded at a time: each may have a payload of megabytes.
+const DUE_AT_A_TIME: usize = 8;
+
 /// Turns entries into deliveries.
 #[derive(Debug)]
 pub struct Router {
@@ -99,9 +102,30 @@ impl Router {
             self.settings.held.hold(source, id.clone(), 0)
         };
         let _held: Vec<_> = arrivals.iter().map(hold).collect();
+        let mut rest = &arrivals[..];
+        while !rest.is_empty() {
+            // The payloads of what is due are not here yet: they may be large.
+            let due = |arrival: &Arrival| matches!(arrival.taken, Taken::Due { .. });
+            let at_a_time = if rest.iter().any(due) { DUE_AT_A_TIME } else { rest.len() };
+            let (some, others) = rest.split_at(at_a_time.min(rest.len()));
+            self.pass_some_on(some, consumer, stop).await?;
+            rest = others;
+            if !rest.is_empty() {
+                self.settings.room.wait_for_bytes(stop).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pass_some_on(
+        &self,
+        arrivals: &[Arrival],
+        consumer: &Arc<str>,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopped> {
         let mut outage = Outage::new("route");
         let steps = loop {
-            match self.steps(&arrivals, consumer).await {
+            match self.steps(arrivals, consumer).await {
                 Ok(steps) => break steps,
                 Err(error) => outage.wait(&error, stop).await,
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::unix_ms;
@@ -24,6 +25,8 @@ const LEASE: Duration = Duration::from_secs(2);
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// How long it sleeps at least: what could not be taken may be offered again at once.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(50);
+/// How long what waits for a webhook that is gone is given up in one go.
+const A_TURN: Duration = Duration::from_millis(500);
 /// How many are taken at a time that will not be attempted: they have expired, or their webhook is gone.
 const GIVEN_UP: usize = 64;
 
@@ -78,52 +81,53 @@ impl Unparker {
         if !alive.is_empty() && due.send(alive).await.is_err() {
             return Err(End::Stopped);
         }
+        if !lost.is_empty() {
+            self.redis.end_backoff(&lost).await?;
+        }
         for destination in lost {
-            self.redis.end_backoff(&destination).await?;
             let parked = self.redis.parked_for(&destination).await?;
             if parked > 0 {
                 let destination = destination.to_string();
                 tracing::warn!(
                     ?destination,
                     parked,
-                    "its webhook is gone; what was parked becomes dead letters"
+                    "its webhook is gone; what is parked becomes dead letters"
                 );
             }
-            // However many they are, others have their turns between them.
-            while self.fetch(&destination, GIVEN_UP, LEASE, stop).await? > 0 {
+            // Others have their turns between, and the webhook may be set again: what is left is due at once.
+            let until = Instant::now() + A_TURN;
+            while self.fetch(&destination, GIVEN_UP, Some(Duration::ZERO), stop).await? > 0
+                && Instant::now() < until
+            {
                 self.router.room().wait(stop).await?;
             }
         }
         Ok(parks.next)
     }
 
-    /// Takes up to `count` parked deliveries to a destination in, and whatever has expired. Returns how many are left,
-    /// at which nobody looks for `wait`.
+    /// Takes up to `count` parked deliveries to a destination in, and some of what has expired. Returns how many are
+    /// left, at which nobody looks for `wait`; where none is given, the index knows when.
     pub(super) async fn fetch(
         &self,
         destination: &Destination,
         count: usize,
-        wait: Duration,
+        wait: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<u64, End> {
         let max_age_ms = u64::try_from(self.max_age.as_millis()).unwrap_or(u64::MAX);
-        loop {
-            let me = Arc::clone(&self.lease.borrow().name);
-            let _until_held = self.reclaim.entries_are_under_way().await;
-            let ask = Unpark {
-                worker: &me,
-                destination,
-                count,
-                expired_before_ms: unix_ms().saturating_sub(max_age_ms),
-                most_expired: GIVEN_UP,
-                wait,
-            };
-            let unparked = self.redis.unpark(&ask).await?;
-            let arrivals = unparked.entries.into_iter().map(Arrival::fresh).collect();
-            self.router.pass_on(arrivals, &me, stop).await?;
-            if unparked.expired < GIVEN_UP {
-                return Ok(unparked.left);
-            }
-        }
+        let _until_held = self.reclaim.entries_are_under_way().await;
+        let me = Arc::clone(&self.lease.borrow().name);
+        let ask = Unpark {
+            worker: &me,
+            destination,
+            count,
+            expired_before_ms: unix_ms().saturating_sub(max_age_ms),
+            most_expired: GIVEN_UP,
+            wait,
+        };
+        let unparked = self.redis.unpark(&ask).await?;
+        let arrivals = unparked.entries.into_iter().map(Arrival::fresh).collect();
+        self.router.pass_on(arrivals, &me, stop).await?;
+        Ok(unparked.left)
     }
 }

@@ -1,5 +1,6 @@
 //! Parks: deliveries that wait for their destination, out of every process.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::{Value, cmd};
@@ -29,8 +30,8 @@ pub struct Unpark<'a> {
     pub expired_before_ms: u64,
     /// … up to so many at a time.
     pub most_expired: usize,
-    /// How long nobody need look at what is left.
-    pub wait: Duration,
+    /// How long nobody need look at what is left; none: as was said before.
+    pub wait: Option<Duration>,
 }
 
 /// Parked deliveries that were handed out.
@@ -91,7 +92,10 @@ impl Redis {
         let mut unpark = script::UNPARK.key(keys.park(ask.destination));
         unpark.key(keys.parks()).key(keys.parked()).key(keys.ready());
         unpark.arg(GROUP).arg(ask.worker).arg(ask.destination.to_string()).arg(ask.count);
-        unpark.arg(ask.most_expired).arg(ask.expired_before_ms).arg(ask.wait.as_millis() as u64);
+        unpark
+            .arg(ask.most_expired)
+            .arg(ask.expired_before_ms)
+            .arg(ask.wait.map(|wait| wait.as_millis().to_string()).unwrap_or_default());
         let (entries, expired, left): (Vec<Value>, usize, u64) = self.script(&unpark).await?;
         let entries = entries.into_iter().filter_map(|entry| match array(entry) {
             Some([Value::BulkString(id), fields]) => read_entry(Source::Ready, &id, fields),
@@ -129,18 +133,18 @@ impl Redis {
         self.query(cmd("ZCARD").arg(self.keys().park(destination))).await
     }
 
-    /// Ends the backoff of every delivery to a destination.
+    /// Ends the backoff of every delivery to some destinations.
     ///
     /// # Errors
     /// When Redis does not answer; doing it again is harmless.
-    pub async fn end_backoff(&self, destination: &Destination) -> Result<(), StoreError> {
-        let text = destination.to_string();
+    pub async fn end_backoff(&self, destinations: &[Destination]) -> Result<(), StoreError> {
+        let texts: HashSet<String> = destinations.iter().map(ToString::to_string).collect();
         let mut cursor = 0;
         loop {
             let mut scan = cmd("ZSCAN");
             scan.arg(self.keys().retry()).arg(cursor).arg("COUNT").arg(SCAN);
             let (next, found): (u64, Vec<(String, f64)>) = self.query(&scan).await?;
-            let is_to = |member: &str| member.split_once(' ').is_some_and(|(_, to)| to == text);
+            let is_to = |member: &str| member.split_once(' ').is_some_and(|(_, to)| texts.contains(to));
             let members: Vec<&str> =
                 found.iter().map(|(member, _)| member.as_str()).filter(|member| is_to(member)).collect();
             if !members.is_empty() {

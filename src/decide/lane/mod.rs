@@ -22,6 +22,8 @@ use crate::model::{Outcome, TransportError};
 pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a success proves that a receiver is there.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long it proves that it is there still.
+const JUST_NOW: Duration = Duration::from_millis(300);
 /// The share of the latest attempt in the typical duration.
 const WEIGHT: f64 = 0.2;
 
@@ -53,6 +55,8 @@ impl Sign {
 /// How far a lane is trusted with the slots that all lanes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
+    /// Its receiver answers at this very moment, and quickly.
+    Live,
     /// Its receiver took or refused something moments ago, and quickly.
     Proven,
     /// The last it is known for is a quick answer, but not of late.
@@ -214,6 +218,7 @@ impl Lane {
             return Trust::None;
         }
         match self.last_alive {
+            Some(at) if now.saturating_sub(at) <= JUST_NOW => Trust::Live,
             Some(at) if now.saturating_sub(at) <= FRESH => Trust::Proven,
             _ => Trust::Good,
         }
@@ -251,13 +256,18 @@ impl Lane {
 
     /// How many deliveries to have at hand: those that can begin, and the next round.
     pub fn appetite(&self, now: Duration) -> usize {
+        // What has no turn within the patience would only be parked again.
+        if self.rate.as_ref().and_then(|rate| rate.next(now)).is_some_and(|at| at > now + PATIENCE) {
+            return 0;
+        }
         match self.breaker.gate(now) {
             Gate::Closed => {
                 let of_rate = self.rate.as_ref().map_or(usize::MAX, Rate::a_second);
                 // Of an unknown receiver for which something is parked, nothing good is to be expected.
                 if self.last.is_none() { 1 } else { (2 * self.limit()).min(of_rate) }
             }
-            Gate::ProbeDue => 1,
+            // One that has no token yet would be parked again, and asked for again.
+            Gate::ProbeDue => usize::from(self.rate.as_ref().is_none_or(|rate| rate.next(now).is_none())),
             Gate::OpenUntil(_) | Gate::Probing => 0,
         }
     }

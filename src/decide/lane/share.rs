@@ -8,7 +8,10 @@ pub fn fits(trust: Trust, mine: usize, running: usize, untrusted: usize, slots: 
     let (half, free) = (slots.div_ceil(2), slots.saturating_sub(running));
     let fair = mine == 0 || mine < free;
     match trust {
-        Trust::Proven => fair,
+        Trust::Live => fair,
+        // The last slots are for those that answer now: where many that did begin to hang at once, nobody knows it for a
+        // while.
+        Trust::Proven => fair && running < (slots * 7).div_ceil(8),
         Trust::Good => fair && running < (slots * 3).div_ceil(4),
         // Thrice what is free, so that a slow receiver that is alone has most of the half.
         Trust::None => fair && untrusted < half && (mine == 0 || mine < 3 * (half - untrusted)),

@@ -139,7 +139,8 @@ fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     let (mut lane, mut now) = (lane(32), SECOND);
     assert_eq!(lane.trust(now), Trust::None);
     attempt(&mut lane, &mut now, Sign::Alive);
-    assert_eq!(lane.trust(now), Trust::Proven);
+    assert_eq!(lane.trust(now), Trust::Live);
+    assert_eq!(lane.trust(now + SECOND), Trust::Proven);
     assert_eq!(lane.trust(now + 3 * SECOND), Trust::Good);
     let hanging = lane.begin(now);
     assert_eq!(lane.trust(now + 500 * MS), Trust::Proven);
@@ -149,7 +150,7 @@ fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     for _ in 0..30 {
         attempt(&mut lane, &mut now, Sign::Alive);
     }
-    assert_eq!(lane.trust(now), Trust::Proven);
+    assert_eq!(lane.trust(now), Trust::Live);
     attempt(&mut lane, &mut now, Sign::Failed);
     assert_eq!(lane.trust(now), Trust::None);
 }
@@ -263,4 +264,20 @@ proptest! {
         prop_assert!(lane.is_closed());
         prop_assert_eq!(lane.limit(), most);
     }
+}
+
+#[test]
+fn nothing_is_asked_back_that_a_rate_limit_would_keep_waiting() {
+    let mut lane = Lane::new(64, BreakerSettings::default(), Some(Rate::new(0.05, SECOND)));
+    let mut now = SECOND;
+    attempt(&mut lane, &mut now, Sign::Alive);
+    assert_eq!(lane.appetite(now), 0, "the next turn is in twenty seconds");
+    assert!(lane.appetite(now + 20 * SECOND) > 0);
+    let ticket = lane.begin(now + 20 * SECOND);
+    lane.end(ticket, Some(Sign::TimedOut), now + 50 * SECOND, 0.5);
+    assert!(!lane.is_closed());
+    let ticket = lane.begin(now + 60 * SECOND);
+    lane.end(ticket, Some(Sign::Failed), now + 60 * SECOND, 0.5);
+    assert_eq!(lane.appetite(now + 73 * SECOND), 0, "the probe is due, and its turn is not");
+    assert_eq!(lane.appetite(now + 81 * SECOND), 1);
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::super::{Attempting, Work};
 use crate::decide::lane::Ticket;
@@ -16,13 +17,13 @@ pub(super) struct Ended {
     pub(super) to: Destination,
     /// What its lane gets back; none for one that was made alone.
     pub(super) ticket: Option<Ticket>,
-    /// None when it came to nothing.
-    pub(super) outcome: Option<Outcome>,
+    /// What it came to, and when; none when it came to nothing.
+    pub(super) outcome: Option<(Outcome, Instant)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Running {
-    tasks: JoinSet<Option<Outcome>>,
+    tasks: JoinSet<Option<(Outcome, Instant)>>,
     begun: HashMap<Id, (Destination, Option<Ticket>)>,
 }
 
@@ -54,7 +55,7 @@ impl Running {
                 return None;
             }
             let attempted = attempting.attempt(delivery).await;
-            let outcome = attempted.outcome.clone();
+            let outcome = (attempted.outcome.clone(), Instant::now());
             // Fails only when the settler has given up: then the entry stays pending.
             let _ = settle.send(Work::Attempted(Box::new(attempted))).await;
             Some(outcome)
@@ -79,7 +80,7 @@ impl Running {
         self.tasks.shutdown().await;
     }
 
-    fn ended(&mut self, ended: Result<(Id, Option<Outcome>), JoinError>) -> Option<Ended> {
+    fn ended(&mut self, ended: Result<(Id, Option<(Outcome, Instant)>), JoinError>) -> Option<Ended> {
         let (id, outcome) = match ended {
             Ok((id, outcome)) => (id, outcome),
             Err(error) => (error.id(), None),

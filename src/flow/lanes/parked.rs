@@ -45,7 +45,7 @@ impl<T: Load> Lanes<T> {
             if entry.fetching || !(entry.due || entry.parked && room > 0) {
                 continue;
             }
-            (entry.fetching, entry.due) = (true, false);
+            (entry.fetching, entry.due, entry.parked_since) = (true, false, false);
             return Some((to, room));
         }
         None
@@ -54,7 +54,7 @@ impl<T: Load> Lanes<T> {
     /// Parked deliveries to `to` have been fetched, or could not be; whether there are more.
     pub(in crate::flow) fn fetched(&mut self, to: &Destination, parked: bool, now: Duration) {
         if let Some(entry) = self.lanes.get_mut(to) {
-            (entry.fetching, entry.parked) = (false, parked);
+            (entry.fetching, entry.parked) = (false, parked || entry.parked_since);
         }
         self.refresh(to, now);
     }
@@ -96,6 +96,7 @@ impl<T: Load> Lanes<T> {
             entry.waiting.drain(keep..).map(|(_, item)| Parking { item, reason, wait }).collect();
         let bytes: usize = taken.iter().map(|parking| parking.item.bytes()).sum();
         entry.parked |= !taken.is_empty();
+        entry.parked_since |= !taken.is_empty();
         entry.bytes -= bytes;
         self.bytes -= bytes;
         self.waiting -= taken.len();

@@ -152,6 +152,8 @@ fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up
     let behind = lanes.offer(&to(0), item(21), None, now).unwrap_err();
     assert_eq!(behind.reason, ParkReason::Behind);
     lanes.fetched(&to(0), false, now);
+    assert_eq!(lanes.next_hungry(now), Some((to(0), 2)), "one was parked behind them meanwhile");
+    lanes.fetched(&to(0), false, now);
     lanes.offer(&to(0), item(22), None, now).unwrap();
     assert_eq!(lanes.next_hungry(now), None);
 }

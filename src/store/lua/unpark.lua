@@ -3,7 +3,8 @@
 -- KEYS  1 ZSET of the destination's parked deliveries: event key, by the Unix ms of the push
 --       2 ZSET of destinations with parked deliveries   3 hash of the same   4 ready stream
 -- ARGV  1 group   2 the worker   3 destination   4 how many   5 how many at most of those pushed before
---       6 this time, Unix ms, which are handed out in any case   7 ms until somebody looks at the rest
+--       6 this time, Unix ms, which are handed out in any case   7 ms until somebody looks at the rest, "" to leave that
+--       as it is
 -- Returns {entries of the ready stream, how many of them had expired, how many are left}.
 --
 -- They become entries of the ready stream and are read in the same step, so that they are pending under the worker's
@@ -21,12 +22,17 @@ for i = 1, #members do
   redis.call('ZREM', park, members[i])
 end
 local left = redis.call('ZCARD', park)
-if left == 0 then
+-- A webhook that was changed is looked at first (see webhook_set.lua), and there is more that has expired.
+local at_once = redis.call('ZSCORE', KEYS[2], destination) == '0' or expired >= tonumber(ARGV[5])
+if at_once then
+  redis.call('ZADD', KEYS[2], 'XX', 0, destination)
+  if left == 0 then redis.call('HDEL', KEYS[3], destination) end
+elseif left == 0 then
   redis.call('ZREM', KEYS[2], destination)
   redis.call('HDEL', KEYS[3], destination)
-else
+elseif ARGV[7] ~= '' then
   local now = redis.call('TIME')
-  redis.call('ZADD', KEYS[2], now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[7], destination)
+  redis.call('ZADD', KEYS[2], 'XX', now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[7], destination)
 end
 local taken = {}
 if #members > 0 then

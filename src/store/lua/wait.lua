@@ -45,7 +45,10 @@ else
   -- The oldest event comes back first.
   redis.call('ZADD', waiting, ARGV[13], ARGV[6])
   -- What is down is left alone for as long as was found out last; whatever else comes must not put it off.
-  redis.call('ZADD', KEYS[4], reason == 'down' and 'GT' or 'NX', due, destination)
+  -- 0 is for at once: its webhook was changed.
+  if redis.call('ZSCORE', KEYS[4], destination) ~= '0' then
+    redis.call('ZADD', KEYS[4], reason == 'down' and 'GT' or 'NX', due, destination)
+  end
   local known = redis.call('HGET', KEYS[5], destination)
   if not known then
     redis.call('HSET', KEYS[5], destination, string.format('%.0f', now) .. ' ' .. reason)
