@@ -3,7 +3,7 @@
 
 mod running;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,26 +81,7 @@ struct State {
     suspects: VecDeque<Delivery>,
     /// What is on its way to the settler.
     out: VecDeque<Work>,
-    /// The URL each lane was last used for.
-    urls: HashMap<Destination, Arc<str>>,
     began: Instant,
-}
-
-impl State {
-    /// Notes where a destination is. What was learnt about another receiver says nothing about this one.
-    fn is_at(&mut self, to: &Destination, url: Option<&Arc<str>>, now: Duration) {
-        let Some(url) = url else { return };
-        // While an attempt at the old one is in flight, it is asked again.
-        if self.urls.get(to).is_none_or(|known| known == url || self.lanes.reset(to, now)) {
-            self.urls.insert(to.clone(), Arc::clone(url));
-        }
-    }
-
-    fn is_due(&mut self, due: &Due) {
-        let now = self.began.elapsed();
-        self.is_at(&due.destination, due.url.as_ref(), now);
-        self.lanes.set_due(&due.destination, now);
-    }
 }
 
 impl Dispatcher {
@@ -120,7 +101,6 @@ impl Dispatcher {
             fetches: JoinSet::new(),
             suspects: VecDeque::new(),
             out: VecDeque::new(),
-            urls: HashMap::new(),
             began: Instant::now(),
         };
         let mut sweep = interval(SWEEP);
@@ -154,7 +134,11 @@ impl Dispatcher {
                 // After what it brought has been taken in.
                 Some(fetched) = state.fetches.join_next() => self.fetched(&mut state, fetched.ok()),
                 Some(due) = due.recv() => {
-                    due.iter().for_each(|due| state.is_due(due));
+                    let now = state.began.elapsed();
+                    for Due { destination, url } in &due {
+                        url.iter().for_each(|url| state.lanes.is_at(destination, url, now));
+                        state.lanes.set_due(destination, now);
+                    }
                 }
                 _ = sweep.tick() => self.sweep(&mut state),
                 () = sleep_until(turn) => {}
@@ -229,7 +213,9 @@ impl Dispatcher {
         let now = state.began.elapsed();
         let to = delivery.destination.clone();
         let target = delivery.target.as_ref().ok();
-        state.is_at(&to, target.map(|target| &target.url), now);
+        if let Some(target) = target {
+            state.lanes.is_at(&to, &target.url, now);
+        }
         let workers = self.lease.borrow().workers;
         let rate = target.and_then(|target| target.rate_limit).map(|rate| rate / workers as f64);
         if let Err(parking) = state.lanes.offer(&to, delivery, rate, now) {
@@ -296,7 +282,7 @@ impl Dispatcher {
                 None
             }
         };
-        let url = state.urls.get(&to).cloned();
+        let url = state.lanes.url(&to).cloned();
         state.out.push_back(Work::Told(Box::new(News { destination: to, url, down })));
     }
 
@@ -332,8 +318,7 @@ impl Dispatcher {
         if self.lease.borrow().is_valid(Instant::now()) && state.suspects.is_empty() {
             let now = state.began.elapsed();
             let late = state.lanes.sweep(now);
-            state.out.extend(late.into_iter().map(|(_, parking)| parked(parking)));
-            state.urls.retain(|to, _| state.lanes.knows(to));
+            state.out.extend(late.into_iter().map(parked));
         }
     }
 }

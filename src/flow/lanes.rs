@@ -3,7 +3,8 @@
 //! Turns go round. Slots are shared so that no number of bad receivers takes them from the good ones:
 //!
 //! - lanes that are not trusted (they failed last, are slow, hang, or are new) have half of all slots together;
-//! - those that were good, but not of late, begin nothing once three quarters are taken;
+//! - those that were good, but not of late, begin nothing once three quarters are taken, and the last eighth is for
+//!   those that answer at this moment;
 //! - no lane has more in flight than slots are free: however many lanes are busy, some are left.
 //!
 //! Memory is shared alike. What could not begin within about a second is to be parked.
@@ -11,6 +12,7 @@
 mod parked;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::parked::Parking;
@@ -62,6 +64,8 @@ enum Place {
 #[derive(Debug)]
 struct Entry<T> {
     lane: Lane,
+    /// Where its receiver is.
+    url: Option<Arc<str>>,
     waiting: VecDeque<(Duration, T)>,
     bytes: usize,
     /// What its heaviest deliveries weighed lately.
@@ -225,10 +229,7 @@ impl<T: Load> Lanes<T> {
             self.bytes -= item.bytes();
             self.waiting -= 1;
             self.running += 1;
-            if !entry.waiting.is_empty() {
-                entry.place = Place::Ring;
-                self.ring.push_back(to.clone());
-            }
+            self.ring_again(&to, Place::Away);
             self.refresh(&to, now);
             return Some((item, ticket));
         }
@@ -266,7 +267,7 @@ impl<T: Load> Lanes<T> {
 
     /// Looks at everything that nothing else would: what waits for too long, lanes that were short of slots, lanes
     /// nobody needs. Returns what is to be parked.
-    pub(super) fn sweep(&mut self, now: Duration) -> Vec<(Destination, Parking<T>)> {
+    pub(super) fn sweep(&mut self, now: Duration) -> Vec<Parking<T>> {
         while let Some(to) = self.crowded.pop_front() {
             self.ring_again(&to, Place::Crowded);
         }
@@ -276,26 +277,23 @@ impl<T: Load> Lanes<T> {
             is_idle && !entry.parked && !entry.fetching && now.saturating_sub(entry.active) > FORGET
         };
         self.lanes.retain(|_, entry| !forgotten(entry));
-        let is_busy = |entry: &Entry<T>| entry.parked || entry.lane.in_flight() + entry.waiting.len() > 0;
-        let busy = self.lanes.iter().filter(|(_, entry)| is_busy(entry));
+        let busy = self.lanes.iter().filter(|(_, e)| e.parked || e.lane.in_flight() + e.waiting.len() > 0);
         let busy: Vec<Destination> = busy.map(|(to, _)| to.clone()).collect();
         for to in busy {
             self.refresh(&to, now);
-            let Some(entry) = self.lanes.get_mut(&to) else { continue };
-            if entry.place == Place::Away && !entry.waiting.is_empty() && entry.lane.may_begin(now).is_ok() {
-                entry.place = Place::Ring;
-                self.ring.push_back(to.clone());
+            if self.lanes[&to].lane.may_begin(now).is_ok() {
+                self.ring_again(&to, Place::Away);
             }
+            let entry = &self.lanes[&to];
             let is_overdue = |since: &Duration| now.saturating_sub((*since).max(entry.begun)) > OVERDUE;
-            let reason = if !entry.lane.is_closed() { ParkReason::Down } else { ParkReason::Slow };
+            let reason = if entry.lane.is_closed() { ParkReason::Slow } else { ParkReason::Down };
             let left = match entry.waiting.front() {
                 Some((since, _)) if is_overdue(since) => self.empty(&to, reason, now),
                 Some(_) if entry.lane.wait(entry.waiting.len(), now) > PATIENCE * 2 => self.trim(&to, now),
-                Some(_) => Vec::new(),
-                None => Vec::new(),
+                _ => Vec::new(),
             };
             self.refresh(&to, now);
-            parkings.extend(left.into_iter().map(|parking| (to.clone(), parking)));
+            parkings.extend(left);
         }
         parkings
     }
@@ -317,21 +315,24 @@ impl<T: Load> Lanes<T> {
         self.timed.peek().map(|(std::cmp::Reverse(at), _)| *at)
     }
 
-    /// Whether something is known of a destination.
-    pub(super) fn knows(&self, to: &Destination) -> bool {
-        self.lanes.contains_key(to)
+    /// Notes where a destination is. What was learnt about another receiver says nothing about this one; but while an
+    /// attempt at the old one is in flight, that has to be asked again.
+    pub(super) fn is_at(&mut self, to: &Destination, url: &Arc<str>, now: Duration) {
+        let (most, breaker) = (self.most(), self.breaker);
+        let entry = self.entry(to, now);
+        match &entry.url {
+            Some(known) if known == url => return,
+            Some(_) if entry.lane.in_flight() > 0 => return,
+            Some(_) => entry.lane = Lane::new(most, breaker),
+            None => {}
+        }
+        entry.url = Some(Arc::clone(url));
+        self.refresh(to, now);
     }
 
-    /// Forgets what is known of a receiver, since its settings have changed; false while it is being attempted.
-    pub(super) fn reset(&mut self, to: &Destination, now: Duration) -> bool {
-        let (most, breaker) = (self.most(), self.breaker);
-        let Some(entry) = self.lanes.get_mut(to) else { return true };
-        if entry.lane.in_flight() > 0 {
-            return false;
-        }
-        entry.lane = Lane::new(most, breaker, None);
-        self.refresh(to, now);
-        true
+    /// Where a destination was last, as far as is known.
+    pub(super) fn url(&self, to: &Destination) -> Option<&Arc<str>> {
+        self.lanes.get(to)?.url.as_ref()
     }
 
     fn most(&self) -> usize {
@@ -341,7 +342,8 @@ impl<T: Load> Lanes<T> {
     fn entry(&mut self, to: &Destination, now: Duration) -> &mut Entry<T> {
         let (most, breaker) = (self.most(), self.breaker);
         self.lanes.entry(to.clone()).or_insert_with(|| Entry {
-            lane: Lane::new(most, breaker, None),
+            lane: Lane::new(most, breaker),
+            url: None,
             waiting: VecDeque::new(),
             bytes: 0,
             heaviest: 0,

@@ -71,21 +71,7 @@ impl Reclaim {
         stop: &CancellationToken,
     ) -> Result<usize, End> {
         let _none = self.under_way.write().await;
-        let mut total = 0;
-        for source in [Source::Ready, Source::Stream] {
-            let mut after: Option<EntryId> = None;
-            loop {
-                let page = self.redis.idle_entries(source, Some(me), idle, after.as_ref(), COUNT).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.id.clone());
-                // One at a time: their sizes are not known.
-                for entry in page.iter().filter(|entry| !self.held.holds(source, &entry.id)) {
-                    let Some(taken) = self.redis.reclaim(source, me, &entry.id).await? else { continue };
-                    total += 1;
-                    self.router.pass_on(vec![again(taken, entry)], me, stop).await?;
-                }
-            }
-        }
+        let total = self.claim(Whose::Own, me, idle, stop).await?;
         if total > 0 {
             tracing::info!(entries = total, "claimed again what a lost reply had brought");
         }
@@ -100,27 +86,52 @@ impl Reclaim {
         stop: &CancellationToken,
     ) -> Result<(), End> {
         let _until_held = self.entries_are_under_way().await;
+        let total = self.claim(Whose::Anyones, me, idle, stop).await?;
+        if total > 0 {
+            tracing::warn!(entries = total, "claimed entries that a worker had held far beyond any timeout");
+        }
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        whose: Whose,
+        me: &Arc<str>,
+        idle: Duration,
+        stop: &CancellationToken,
+    ) -> Result<usize, End> {
+        let holder = match whose {
+            Whose::Own => Some(&**me),
+            Whose::Anyones => None,
+        };
+        let mut total = 0;
         for source in [Source::Ready, Source::Stream] {
-            let (mut after, mut total): (Option<EntryId>, usize) = (None, 0);
+            let mut after: Option<EntryId> = None;
             loop {
-                let page = self.redis.idle_entries(source, None, idle, after.as_ref(), COUNT).await?;
+                let page = self.redis.idle_entries(source, holder, idle, after.as_ref(), COUNT).await?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.id.clone());
+                // One at a time: their sizes are not known.
                 for entry in page.iter().filter(|entry| !self.held.holds(source, &entry.id)) {
-                    let Some(taken) = self.redis.claim(source, me, idle, entry).await? else { continue };
+                    let claimed = match whose {
+                        Whose::Own => self.redis.reclaim(source, me, &entry.id).await?,
+                        Whose::Anyones => self.redis.claim(source, me, idle, entry).await?,
+                    };
+                    let Some(taken) = claimed else { continue };
                     total += 1;
                     self.router.pass_on(vec![again(taken, entry)], me, stop).await?;
                 }
             }
-            if total > 0 {
-                tracing::warn!(
-                    entries = total,
-                    "claimed entries that a worker had held far beyond any timeout"
-                );
-            }
         }
-        Ok(())
+        Ok(total)
     }
+}
+
+/// Whose pending entries are claimed.
+#[derive(Clone, Copy)]
+enum Whose {
+    Own,
+    Anyones,
 }
 
 /// Its holder did not die, so an entry that was attempted alone is a suspect still, and not guilty.

@@ -257,8 +257,7 @@ impl Failure<'_> {
             Self::Park(delivery, ..) => Some(delivery),
             Self::Bury(Work::Attempted(attempted), _) => Some(&attempted.delivery),
             Self::Bury(Work::Buried(delivery, ..), _) => Some(delivery),
-            Self::Bury(Work::Parked(delivery, ..), _) => Some(delivery),
-            Self::Bury(Work::Unreadable(_) | Work::Idle(_) | Work::Told(_), _) => None,
+            Self::Bury(_, _) => None,
         }
     }
 

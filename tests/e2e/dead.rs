@@ -1,7 +1,6 @@
 //! Dead letters: what they hold, and how they are sent again, trimmed and deleted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 
 use posthaste::model::{DeadReason, Destination, EntryId};
 use posthaste::store::{DeadFilter, Replayed};
@@ -41,14 +40,6 @@ fn once(settings: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'stati
 async fn hook(redis: &RedisServer, receiver: &Receiver, instance: &str) {
     let url = receiver.url(&format!("/{instance}"));
     redis.set_webhook(instance, &format!(r#"{{"url":"{url}"}}"#)).await;
-}
-
-/// A receiver that answers with a status that can be changed.
-async fn switchable(status: u16) -> (Receiver, Arc<AtomicU16>) {
-    let now = Arc::new(AtomicU16::new(status));
-    let switch = Arc::clone(&now);
-    let receiver = Receiver::answering(move |_| Answer::status(now.load(Ordering::SeqCst))).await;
-    (receiver, switch)
 }
 
 fn attempts(received: &[Received]) -> Vec<u32> {
@@ -221,7 +212,7 @@ async fn a_receiver_that_is_gone_ends_its_instances_webhook() {
 #[tokio::test]
 async fn what_would_come_too_late_is_expired() {
     let redis = RedisServer::start();
-    let (receiver, _) = switchable(500).await;
+    let (receiver, _) = Receiver::switchable(500).await;
     hook(&redis, &receiver, "sales").await;
     // Pushed in 1970, and pushed now but with a wait that is longer than it may become old.
     redis.push_entry_as("webhooks", "1-1", &pushed_as("old", PUSHED)).await;
@@ -255,7 +246,7 @@ async fn what_would_come_too_late_is_expired() {
 #[tokio::test]
 async fn what_waits_for_a_destination_that_is_taken_away_is_removed() {
     let redis = RedisServer::start();
-    let (receiver, _) = switchable(500).await;
+    let (receiver, _) = Receiver::switchable(500).await;
     for instance in ["deleted", "disabled"] {
         hook(&redis, &receiver, instance).await;
     }
@@ -300,7 +291,7 @@ async fn what_waits_for_a_destination_that_is_taken_away_is_removed() {
 #[tokio::test]
 async fn a_removed_delivery_keeps_what_its_last_attempt_came_to() {
     let redis = RedisServer::start();
-    let (receiver, _) = switchable(503).await;
+    let (receiver, _) = Receiver::switchable(503).await;
     hook(&redis, &receiver, "sales").await;
     let _worker = Worker::start(&redis, &[("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.5")]).await;
     redis.push_entry("webhooks", &pushed_as("evt-1", PUSHED)).await;
@@ -318,7 +309,7 @@ async fn a_removed_delivery_keeps_what_its_last_attempt_came_to() {
 #[tokio::test]
 async fn a_replay_sends_the_same_bytes_under_the_same_id_from_attempt_1_on() {
     let redis = RedisServer::start();
-    let (receiver, status) = switchable(503).await;
+    let (receiver, status) = Receiver::switchable(503).await;
     hook(&redis, &receiver, "sales").await;
     let mut entry = pushed_as("evt-1", PUSHED);
     entry.extend(fields(&[("traceparent", TRACE)]));
@@ -442,7 +433,7 @@ async fn what_was_no_event_is_replayed_to_the_stream() {
 #[tokio::test]
 async fn replayed_twice_a_dead_letter_is_sent_once() {
     let redis = RedisServer::start();
-    let (receiver, status) = switchable(404).await;
+    let (receiver, status) = Receiver::switchable(404).await;
     hook(&redis, &receiver, "sales").await;
     for i in 0..10 {
         let id = format!("evt-{i}");
@@ -494,7 +485,7 @@ async fn dead_letters_go_only_where_an_age_or_a_number_is_set() {
     let ids = letters_by_hand(&redis).await;
 
     // Nothing is set: after a whole journey of another event they are all there.
-    let (receiver, _) = switchable(404).await;
+    let (receiver, _) = Receiver::switchable(404).await;
     hook(&redis, &receiver, "sales").await;
     let mut worker = Worker::start(&redis, &[]).await;
     redis.push_with_id("last", r#"{"event":"x","instance":"sales"}"#).await;

@@ -1,7 +1,6 @@
 //! Lanes: one receiver's trouble is not another's.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Received, Receiver, RedisServer, Worker, until};
@@ -23,12 +22,6 @@ async fn hook(redis: &RedisServer, receiver: &Receiver, instances: &[String]) {
     for instance in instances {
         redis.set_url(instance, &receiver.url(&format!("/{instance}"))).await;
     }
-}
-
-/// A receiver that fails everything until it is told that it is up.
-async fn down_until(up: &Arc<AtomicBool>) -> Receiver {
-    let up = Arc::clone(up);
-    Receiver::answering(move |_| Answer::status(if up.load(Ordering::SeqCst) { 200 } else { 503 })).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,8 +120,8 @@ async fn one_quick_destination_never_parks_however_long_its_backlog() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_is_down_is_asked_now_and_then_and_gets_everything_when_it_is_back() {
-    let (redis, up) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
-    let receiver = down_until(&up).await;
+    let redis = RedisServer::start();
+    let (receiver, status) = Receiver::switchable(503).await;
     hook(&redis, &receiver, &["sales".to_owned()]).await;
     let settings = [
         ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.4"),
@@ -143,7 +136,7 @@ async fn a_receiver_that_is_down_is_asked_now_and_then_and_gets_everything_when_
     let asked = receiver.count();
     assert!((5..=14).contains(&asked), "{asked} attempts within four seconds");
     assert!(redis.dead().await.is_empty());
-    up.store(true, Ordering::SeqCst);
+    status.store(200, Ordering::SeqCst);
     redis.until_settled().await;
     redis.assert_settled().await;
     assert!(redis.dead().await.is_empty(), "nothing was used up by waiting");
@@ -186,8 +179,8 @@ async fn a_rate_limit_is_kept_by_one_worker_and_shared_by_two() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_errors_webhook_is_told_once_that_a_destination_is_down_and_that_it_is_back() {
-    let (redis, up) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
-    let (receiver, errors) = (down_until(&up).await, Receiver::start().await);
+    let (redis, errors) = (RedisServer::start(), Receiver::start().await);
+    let (receiver, status) = Receiver::switchable(503).await;
     let url = receiver.url("/sales?key=s3cr3t");
     redis.set_url("sales", &url).await;
     let errors_url = errors.url("/errors");
@@ -199,12 +192,12 @@ async fn the_errors_webhook_is_told_once_that_a_destination_is_down_and_that_it_
     ];
     let _worker = Worker::start(&redis, &settings).await;
     for _ in 0..2 {
-        up.store(false, Ordering::SeqCst);
+        status.store(503, Ordering::SeqCst);
         push(&redis, "sales", 20).await;
         // Until it is down: five failures, and probes after them.
         let seen = receiver.count();
         until("probes", || async { receiver.count() > seen + 8 }).await;
-        up.store(true, Ordering::SeqCst);
+        status.store(200, Ordering::SeqCst);
         redis.until_settled().await;
     }
     redis.assert_settled().await;

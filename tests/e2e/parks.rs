@@ -1,7 +1,7 @@
 //! Parks: what waits for its destination in Redis, and every way it leaves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::support::{Answer, Receiver, RedisServer, Worker, until};
@@ -15,26 +15,22 @@ const LONG_WAITS: [(&str, &str); 2] =
 struct Scene {
     redis: RedisServer,
     receiver: Receiver,
-    up: Arc<AtomicBool>,
+    status: Arc<AtomicU16>,
     worker: Worker,
     ids: Vec<String>,
 }
 
 impl Scene {
     async fn parked(settings: &[(&str, &str)]) -> Self {
-        let (redis, up) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
-        let is_up = Arc::clone(&up);
-        let receiver = Receiver::answering(move |_| {
-            Answer::status(if is_up.load(Ordering::SeqCst) { 200 } else { 500 })
-        })
-        .await;
+        let redis = RedisServer::start();
+        let (receiver, status) = Receiver::switchable(500).await;
         redis.set_url("sales", &receiver.url("/sales")).await;
         let worker = Worker::start(&redis, settings).await;
         let mut ids = Vec::new();
         for _ in 0..20 {
             ids.push(redis.push(ENVELOPE).await);
         }
-        let scene = Self { redis, receiver, up, worker, ids };
+        let scene = Self { redis, receiver, status, worker, ids };
         until("the rest to be parked", || async {
             scene.parked_now().await > 0 && scene.parked_now().await + scene.redis.waiting().await == 20
         })
@@ -87,11 +83,8 @@ async fn what_waits_for_a_webhook_that_is_removed_or_switched_off_is_given_up_at
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_receiver_that_is_gone_is_given_up_at_once() {
-    let (redis, gone) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
-    let is_gone = Arc::clone(&gone);
-    let receiver =
-        Receiver::answering(move |_| Answer::status(if is_gone.load(Ordering::SeqCst) { 410 } else { 500 }))
-            .await;
+    let redis = RedisServer::start();
+    let (receiver, status) = Receiver::switchable(500).await;
     redis.set_url("sales", &receiver.url("/sales")).await;
     let settings = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"), ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "60")];
     let _worker = Worker::start(&redis, &settings).await;
@@ -99,7 +92,7 @@ async fn what_waits_for_a_receiver_that_is_gone_is_given_up_at_once() {
         redis.push(ENVELOPE).await;
     }
     receiver.wait_for(5).await;
-    gone.store(true, Ordering::SeqCst);
+    status.store(410, Ordering::SeqCst);
     redis.until_settled().await;
     redis.assert_settled().await;
     let letters = redis.letters().await;
@@ -112,7 +105,7 @@ async fn what_waits_for_a_receiver_that_is_gone_is_given_up_at_once() {
 async fn a_webhook_that_is_corrected_rescues_what_waits_at_once() {
     let scene = Scene::parked(&LONG_WAITS).await;
     let before = scene.receiver.count();
-    scene.up.store(true, Ordering::SeqCst);
+    scene.status.store(200, Ordering::SeqCst);
     scene.redis.set_url("sales", &scene.receiver.url("/corrected")).await;
     let began = std::time::Instant::now();
     until("what was parked to arrive", || async { scene.parked_now().await == 0 }).await;
@@ -129,7 +122,7 @@ async fn what_is_parked_outlives_the_worker_that_parked_it() {
         let before = scene.receiver.count();
         scene.worker.signal(signal);
         scene.worker.ended().await;
-        scene.up.store(true, Ordering::SeqCst);
+        scene.status.store(200, Ordering::SeqCst);
         // The minute is over.
         let _: u64 = scene.redis.command(&["ZADD", "{webhooks}:parks", "0", "instance:sales"]).await;
         scene.redis.end_all_waits().await;
@@ -166,7 +159,7 @@ async fn the_oldest_come_back_first() {
     let before = scene.receiver.count();
     let parked: Vec<String> =
         scene.redis.command(&["ZRANGE", "{webhooks}:park:instance:sales", "0", "-1"]).await;
-    scene.up.store(true, Ordering::SeqCst);
+    scene.status.store(200, Ordering::SeqCst);
     scene.all_arrived(before).await;
     // One attempt at a time: they arrive as they were pushed, but for those that were in backoff.
     let received = scene.receiver.received();
@@ -177,11 +170,8 @@ async fn the_oldest_come_back_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_destinations_of_one_event_are_parked_and_come_back_each_by_itself() {
-    let (redis, up) = (RedisServer::start(), Arc::new(AtomicBool::new(false)));
-    let is_up = Arc::clone(&up);
-    let receiver =
-        Receiver::answering(move |_| Answer::status(if is_up.load(Ordering::SeqCst) { 200 } else { 500 }))
-            .await;
+    let redis = RedisServer::start();
+    let (receiver, status) = Receiver::switchable(500).await;
     redis.set_url("sales", &receiver.url("/sales")).await;
     let global = receiver.url("/global");
     let settings = [
@@ -201,7 +191,7 @@ async fn two_destinations_of_one_event_are_parked_and_come_back_each_by_itself()
     })
     .await;
     let before = receiver.count();
-    up.store(true, Ordering::SeqCst);
+    status.store(200, Ordering::SeqCst);
     redis.until_settled().await;
     redis.assert_settled().await;
     assert!(redis.dead().await.is_empty());

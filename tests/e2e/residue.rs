@@ -113,6 +113,8 @@ impl Scene {
             ("WEBHOOK_GLOBAL_URL", global.as_str()),
             ("WEBHOOK_EVENTS_G", "true"),
             ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.03"),
+            // Also the longest between the probes of a breaker: so many fail here that one may open.
+            ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.2"),
             ("WEBHOOK_RETRY_MAX_ATTEMPTS", max_attempts.as_str()),
         ];
         Worker::start(&self.redis, &settings).await

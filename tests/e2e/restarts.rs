@@ -1,7 +1,6 @@
 //! Workers that stop, crash and come back: what was pushed is delivered all the same.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -16,17 +15,6 @@ async fn push(redis: &RedisServer, count: usize) -> BTreeSet<String> {
         ids.insert(redis.push(ENVELOPE).await);
     }
     ids
-}
-
-/// A receiver that answers nothing until it is told to work.
-async fn hanging() -> (Receiver, Arc<AtomicBool>) {
-    let works = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&works);
-    let receiver = Receiver::answering(move |_| {
-        if told.load(Ordering::SeqCst) { Answer::status(200) } else { Answer::Stall(Vec::new()) }
-    })
-    .await;
-    (receiver, works)
 }
 
 /// The events of all requests from the `from`th on.
@@ -95,7 +83,7 @@ async fn a_worker_that_is_stopped_while_it_finishes_leaves_new_events_to_the_nex
 #[tokio::test]
 async fn what_outlasts_the_grace_period_is_delivered_by_the_next_worker() {
     let redis = RedisServer::start();
-    let (receiver, works) = hanging().await;
+    let (receiver, works) = Receiver::hanging().await;
     redis.set_url("sales", &receiver.url("/sales")).await;
     let mut worker = Worker::start(&redis, &[("SHUTDOWN_GRACE_SECONDS", "0.2")]).await;
     let ids = push(&redis, 4).await;
@@ -112,7 +100,7 @@ async fn what_outlasts_the_grace_period_is_delivered_by_the_next_worker() {
 #[tokio::test]
 async fn what_a_killed_worker_held_is_delivered_by_the_next() {
     let redis = RedisServer::start();
-    let (receiver, works) = hanging().await;
+    let (receiver, works) = Receiver::hanging().await;
     redis.set_url("sales", &receiver.url("/sales")).await;
     let mut worker = Worker::start(&redis, &[("WORKER_CONCURRENCY", "16")]).await;
     // In flight, in the worker's hands, and not read yet.
@@ -130,7 +118,7 @@ async fn what_a_killed_worker_held_is_delivered_by_the_next() {
 #[tokio::test]
 async fn what_a_killed_worker_held_is_delivered_by_one_that_runs_already() {
     let redis = RedisServer::start();
-    let (receiver, works) = hanging().await;
+    let (receiver, works) = Receiver::hanging().await;
     redis.set_url("sales", &receiver.url("/sales")).await;
     let mut worker = Worker::start(&redis, &[]).await;
     let ids = push(&redis, 20).await;

@@ -10,21 +10,10 @@ use crate::support::{Answer, Receiver, RedisServer, Worker, until};
 
 const HELD: usize = 500;
 
-/// A receiver that answers nothing until it is told that it works.
-async fn stalling() -> (Receiver, Arc<AtomicBool>) {
-    let works = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&works);
-    let receiver = Receiver::answering(move |_| {
-        if told.load(Ordering::SeqCst) { Answer::status(200) } else { Answer::Stall(Vec::new()) }
-    })
-    .await;
-    (receiver, works)
-}
-
 /// From the kill of a worker until another has attempted all it held.
 async fn takeover() -> Duration {
     let redis = RedisServer::start();
-    let (receiver, works) = stalling().await;
+    let (receiver, works) = Receiver::hanging().await;
     let mut sales = Instances::holding(&redis, HELD, "sales", &receiver.url("/sales")).await;
     // Those that hang have half of it at most.
     let settings = [("WORKER_CONCURRENCY", "1200")];
@@ -98,7 +87,7 @@ async fn of_an_event_that_a_killed_worker_held_what_arrived_a_while_ago_is_not_r
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_are_killed_one_after_the_other() {
     let redis = RedisServer::start();
-    let (receiver, works) = stalling().await;
+    let (receiver, works) = Receiver::hanging().await;
     // The second holds what the first did, and as many of its own.
     let mut sales = Instances::holding(&redis, 40, "sales", &receiver.url("/sales")).await;
     let mut ids = BTreeSet::new();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -126,6 +126,23 @@ impl Receiver {
     pub async fn working_from(attempt: u32) -> Self {
         Self::answering(move |request| Answer::status(if request.attempt() < attempt { 500 } else { 200 }))
             .await
+    }
+
+    /// A receiver that answers nothing until it is told that it works.
+    pub async fn hanging() -> (Self, Arc<AtomicBool>) {
+        let works = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&works);
+        let answer = move |_: &Received| {
+            if told.load(Ordering::SeqCst) { Answer::status(200) } else { Answer::Stall(Vec::new()) }
+        };
+        (Self::answering(answer).await, works)
+    }
+
+    /// A receiver that answers everything with a status, this one at first, that can be changed.
+    pub async fn switchable(status: u16) -> (Self, Arc<AtomicU16>) {
+        let now = Arc::new(AtomicU16::new(status));
+        let switch = Arc::clone(&now);
+        (Self::answering(move |_| Answer::status(now.load(Ordering::SeqCst))).await, switch)
     }
 
     /// A receiver that answers as `script` says.

@@ -113,11 +113,11 @@ pub struct Lane {
 
 impl Lane {
     /// A lane of which nothing is known. `most`: attempts in flight at most, whatever the receiver bears.
-    pub fn new(most: usize, breaker: BreakerSettings, rate: Option<Rate>) -> Self {
+    pub fn new(most: usize, breaker: BreakerSettings) -> Self {
         Self {
             limit: Limit::new(most),
             breaker: Breaker::new(breaker),
-            rate,
+            rate: None,
             in_flight: BTreeMap::new(),
             begun: 0,
             typical: None,

@@ -6,7 +6,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 fn lane(most: usize) -> Lane {
-    Lane::new(most, BreakerSettings::default(), None)
+    Lane::new(most, BreakerSettings::default())
 }
 
 /// Makes an attempt of 10 ms.
@@ -173,7 +173,8 @@ fn the_wait_is_estimated_from_what_is_ahead_the_duration_and_the_limit() {
 #[test]
 fn a_rate_limit_is_kept_to_the_attempt() {
     for per_second in [0.5, 3.0, 50.0, 1000.0] {
-        let mut lane = Lane::new(64, BreakerSettings::default(), Some(Rate::new(per_second, SECOND)));
+        let mut lane = super::tests::lane(64);
+        lane.set_rate(Some(per_second), SECOND);
         let (mut now, mut begun) = (SECOND, 0);
         while now < 101 * SECOND {
             match lane.may_begin(now) {
@@ -268,7 +269,8 @@ proptest! {
 
 #[test]
 fn nothing_is_asked_back_that_a_rate_limit_would_keep_waiting() {
-    let mut lane = Lane::new(64, BreakerSettings::default(), Some(Rate::new(0.05, SECOND)));
+    let mut lane = lane(64);
+    lane.set_rate(Some(0.05), SECOND);
     let mut now = SECOND;
     attempt(&mut lane, &mut now, Sign::Alive);
     assert_eq!(lane.appetite(now), 0, "the next turn is in twenty seconds");
