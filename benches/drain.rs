@@ -73,6 +73,7 @@ fn run(events: usize) -> Measured {
             .current_dir(dir.path())
             .env_clear()
             .env("REDIS_URL", &redis_url)
+            .env("ADMIN_ADDR", "off")
             .env("WEBHOOK_GLOBAL_ENABLED", "true")
             .env("WEBHOOK_GLOBAL_URL", format!("http://127.0.0.1:{receiver_port}/"))
             .env("WEBHOOK_EVENTS_MESSAGES_UPSERT", "true")

@@ -1,18 +1,21 @@
 //! The only wiring: which tasks a worker has, and the order in which they stop.
 
+mod admin;
 mod stages;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::admin::Admin;
 use self::stages::{Ended, Stages};
 use crate::config::Config;
 use crate::decide::fan_out::GlobalRule;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
-use crate::flow::{DEAD_AFTER, Destinations, Lease, Outage};
+use crate::flow::{DEAD_AFTER, Destinations, Health, Lease, Outage};
 use crate::http::{Client, ClientSettings};
 use crate::model::{Target, Webhook};
 use crate::store::{Beat, Redis, RedisSettings, StoreError};
@@ -29,6 +32,14 @@ pub enum StartError {
     /// The thread of the heartbeats cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The HTTP API cannot listen.
+    #[error("ADMIN_ADDR: cannot listen on {addr}: {error}; choose another address, or off")]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// A stage ended that never should: a fault in posthaste.
     #[error("a stage of the worker ended unexpectedly; start it again, and report its log")]
     Stage,
@@ -45,18 +56,36 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let redis = Redis::open(&redis_settings(config))?;
     let client = Client::new(client_settings(config))?;
     let destinations = destinations(config)?;
-    let Some(lease) = join(&redis, &stop).await? else {
+    let health = Health::new(stop.clone());
+    // Before Redis is there: whoever asks how the worker is, is to be told.
+    let admin = Admin::start(config, &redis, &client, &health).await?;
+    let ended = work(config, &redis, client, destinations, &health, stop).await;
+    admin.end().await;
+    ended
+}
+
+/// Waits for Redis, and works until `stop`.
+async fn work(
+    config: &Config,
+    redis: &Redis,
+    client: Client,
+    destinations: Destinations,
+    health: &Health,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let Some(lease) = join(redis, &stop).await? else {
         return Ok(());
     };
     tracing::info!(worker = %lease.name, stream = config.stream, concurrency = config.worker_concurrency, "started");
 
-    tell_fitness(&redis).await;
+    tell_fitness(redis).await;
 
     let (lease_told, lease) = watch::channel(lease);
-    let ended =
-        Stages::of(config, &redis, client, destinations, lease_told, &lease)?.run(config, stop).await?;
+    health.joined(lease.clone());
+    let stages = Stages::of(config, redis, client, destinations, lease_told, health.clone())?;
+    let ended = stages.run(config, stop).await?;
     let name = Arc::clone(&lease.borrow().name);
-    leave(&redis, &name).await;
+    leave(redis, &name).await;
     match ended {
         Ended::AsToldTo => Ok(()),
         Ended::ByItself => Err(StartError::Stage),

@@ -6,9 +6,10 @@
 //! 2. [`decide`]: pure decisions, without async, clock, randomness, Redis or HTTP.
 //! 3. [`store`]: the only user of Redis. [`http`]: the only user of the HTTP client.
 //! 4. [`flow`]: one file per stage of an event's journey, and its back edges.
-//! 5. [`cli`]: the commands. [`config`]: environment → settings, or every problem at once.
+//! 5. [`api`]: the HTTP API. [`cli`]: the commands. [`config`]: environment → settings, or every problem at once.
 //! 6. [`app`]: the only wiring: tasks and the order in which they stop.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;

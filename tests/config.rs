@@ -90,6 +90,8 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("WEBHOOK_RETRY_MAX_AGE_SECONDS", "315360000"),
     ("DEAD_LETTER_MAX_AGE_SECONDS", "1"),
     ("DEAD_LETTER_MAX_LEN", "18446744073709551615"),
+    ("ADMIN_ADDR", "localhost:1"),
+    ("AUTHENTICATION_API_KEY", "0123456789abcdef"),
     ("LOG_LEVEL", "warn,posthaste::flow=debug"),
     ("LOG_FORMAT", "JSON"),
 ];
@@ -297,10 +299,38 @@ fn webhook_urls_headers_and_secrets_are_ones_that_can_be_used() {
 }
 
 #[test]
+fn the_api_listens_beyond_this_machine_with_a_key_only() {
+    for (text, addr) in
+        [("127.0.0.1:1", "127.0.0.1:1"), ("localhost:80", "127.0.0.1:80"), ("[::1]:2", "[::1]:2")]
+    {
+        assert_eq!(config(&[("ADMIN_ADDR", text)]).admin_addr, Some(addr.parse().unwrap()));
+    }
+    for off in ["off", "OFF", "none"] {
+        assert_eq!(config(&[("ADMIN_ADDR", off)]).admin_addr, None);
+    }
+    let key = ("AUTHENTICATION_API_KEY", "0123456789abcdef");
+    for open in ["0.0.0.0:8090", "[::]:8090", "192.0.2.1:8090", "[::ffff:127.0.0.1]:1"] {
+        assert!(problem("ADMIN_ADDR", open).contains("AUTHENTICATION_API_KEY"), "{open}");
+        let config = config(&[("ADMIN_ADDR", open), key]);
+        assert_eq!((config.admin_addr, config.warnings.len()), (Some(open.parse().unwrap()), 0));
+    }
+    for wrong in ["8090", ":8090", "localhost", "127.0.0.1", "example.com:80", "127.0.0.1:99999"] {
+        assert!(problem("ADMIN_ADDR", wrong).contains("write an address"), "{wrong}");
+    }
+    assert!(problem("AUTHENTICATION_API_KEY", "two words").contains("visible ASCII"));
+    let warnings = config(&[("AUTHENTICATION_API_KEY", "short")]).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("5 characters"), "{warnings:?}");
+    assert!(
+        !format!("{:?}", config(&[("AUTHENTICATION_API_KEY", "hunter2hunter2hunter2")])).contains("hunter")
+    );
+}
+
+#[test]
 fn all_problems_are_listed_at_once() {
     let wrong: Vec<(&str, &str)> = VARIABLES
         .iter()
-        .filter(|variable| variable.name != "WEBHOOK_CUSTOM_EVENTS") // where any text is a list of names
+        // Where any text is a list of names, or a key.
+        .filter(|variable| !["WEBHOOK_CUSTOM_EVENTS", "AUTHENTICATION_API_KEY"].contains(&variable.name))
         .map(|variable| (variable.name, "{wrong"))
         .chain([("WEBHOOK_EVENTS_CALL", "perhaps")])
         .collect();
@@ -559,7 +589,7 @@ fn the_examples_in_the_example_file_are_valid() {
     let config = read_with_file(&[], &env_file(uncommented)).unwrap();
     assert_eq!(config.warnings, [""; 0]);
     let unset = VARIABLES.iter().filter(|variable| variable.default.is_none()).count();
-    assert_eq!(unset, 9);
+    assert_eq!(unset, 10);
     assert!(config.global.url.is_some() && !config.global.secrets.is_empty());
     assert_eq!(config.global.headers[0].0, "authorization");
 }

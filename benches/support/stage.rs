@@ -67,6 +67,7 @@ impl Stage {
                 .env_clear()
                 .env("REDIS_URL", self.redis_url())
                 .env("LOG_LEVEL", level)
+                .env("ADMIN_ADDR", "off")
                 .stdin(Stdio::null())
                 .stderr(log),
         );

@@ -11,8 +11,8 @@ use super::{StartError, new_name};
 use crate::config::Config;
 use crate::decide::lane::BreakerSettings;
 use crate::flow::{
-    Attempting, BEAT_TIMEOUT, Destinations, Dispatcher, Due, Heartbeat, Intake, Lease, Limits, Promoter,
-    Reclaim, Recovery, Room, Router, Routing, Settler, Trimmer, Undertaker, Unparker, Work,
+    Attempting, BEAT_TIMEOUT, Destinations, Dispatcher, Due, Health, Heartbeat, Intake, Lease, Limits,
+    Promoter, Reclaim, Recovery, Room, Router, Routing, Settler, Trimmer, Undertaker, Unparker, Work,
 };
 use crate::http::Client;
 use crate::model::{Delivery, Held};
@@ -61,8 +61,9 @@ impl Stages {
         client: Client,
         destinations: Destinations,
         lease_told: watch::Sender<Lease>,
-        lease: &watch::Receiver<Lease>,
+        health: Health,
     ) -> Result<Self, StartError> {
+        let lease = lease_told.subscribe();
         let (settle, work) = mpsc::channel(SETTLE_QUEUE);
         let (dispatch, deliveries) = mpsc::channel(DISPATCH_QUEUE);
         let (due_told, due) = mpsc::channel(1);
@@ -94,6 +95,7 @@ impl Stages {
                 router: Arc::clone(&router),
                 reclaim: Arc::clone(&reclaim),
                 lease: lease.clone(),
+                health,
             },
             promoter: Promoter { redis: redis.clone(), sooner: Arc::clone(&sooner) },
             trimmer: Trimmer {
@@ -119,7 +121,7 @@ impl Stages {
                 redis: redis.clone(),
                 router,
                 reclaim,
-                lease: lease.clone(),
+                lease,
                 dead,
                 forgotten_after: FORGOTTEN_AFTER + config.request_timeout * 4,
             },

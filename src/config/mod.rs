@@ -13,6 +13,7 @@ mod warn;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,6 +58,10 @@ pub struct Config {
     pub dead_letter_max_age: Option<Duration>,
     /// How many dead letters are kept; none: all.
     pub dead_letter_max_len: Option<u64>,
+    /// Where the HTTP API listens; none: there is none.
+    pub admin_addr: Option<SocketAddr>,
+    /// The key of the HTTP API; there is one where it listens beyond loopback.
+    pub api_key: Option<Secret>,
     /// What is logged, for [`crate::telemetry::init`].
     pub log_level: String,
     /// How it is logged.
@@ -64,6 +69,9 @@ pub struct Config {
     /// What is most probably not meant, in one line each: to be logged, once logging has begun.
     pub warnings: Vec<String>,
 }
+
+/// Where the HTTP API listens unless told otherwise: 127.0.0.1:8090. The second worker of a machine does without.
+pub const DEFAULT_ADMIN_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 
 /// The global destination.
 #[derive(Clone, PartialEq)]
@@ -113,6 +121,8 @@ impl Default for Config {
             retry: RetrySettings::default(),
             dead_letter_max_age: None,
             dead_letter_max_len: None,
+            admin_addr: Some(DEFAULT_ADMIN_ADDR),
+            api_key: None,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             warnings: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -29,6 +30,26 @@ pub(super) fn boolean(text: &str) -> Parsed<bool> {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("write true or false (or 1/0, yes/no, on/off)".to_owned()),
+    }
+}
+
+const ADMIN_ADDR_FORM: &str =
+    "write an address and a port, such as 127.0.0.1:8090, [::1]:8090 or 0.0.0.0:8090, or off";
+
+/// Where to listen: a literal address, `localhost`, or nowhere.
+pub(super) fn admin_addr(text: &str) -> Parsed<Option<SocketAddr>> {
+    if ["off", "none", "false"].iter().any(|off| text.eq_ignore_ascii_case(off)) {
+        return Ok(None);
+    }
+    let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    local.as_deref().unwrap_or(text).parse().map(Some).map_err(|_| ADMIN_ADDR_FORM.to_owned())
+}
+
+/// A key that can be sent in a header.
+pub(super) fn api_key(text: &str) -> Parsed<Secret> {
+    match text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(Secret::new(text)),
+        false => Err("write visible ASCII characters, such as `openssl rand -hex 32` prints".to_owned()),
     }
 }
 

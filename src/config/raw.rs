@@ -43,6 +43,8 @@ struct Raw {
     webhook_retry_max_age_seconds: Option<String>,
     dead_letter_max_age_seconds: Option<String>,
     dead_letter_max_len: Option<String>,
+    admin_addr: Option<String>,
+    authentication_api_key: Option<String>,
     log_level: Option<String>,
     log_format: Option<String>,
 }
@@ -64,6 +66,7 @@ pub(super) fn read(pairs: &BTreeMap<String, String>, problems: Vec<Problem>) -> 
     let mut config = Config::default();
     let mut reader = Reader { problems };
     reader.process(&raw, &mut config);
+    reader.api(&raw, &mut config);
     reader.webhooks(&raw, &mut config);
     reader.retry(&raw, &mut config.retry);
     config.global.events = reader.events(pairs);
@@ -97,6 +100,19 @@ impl Reader {
         );
         self.set(&mut config.log_level, written!(raw.log_level), parse::log_level);
         self.set(&mut config.log_format, written!(raw.log_format), parse::log_format);
+    }
+
+    /// The HTTP API. Whoever can reach it can send events and change webhooks: without a key nobody else may.
+    fn api(&mut self, raw: &Raw, config: &mut Config) {
+        self.set(&mut config.admin_addr, written!(raw.admin_addr), parse::admin_addr);
+        self.set(&mut config.api_key, written!(raw.authentication_api_key), some(parse::api_key));
+        if let (Some(addr), None) = (config.admin_addr, &config.api_key)
+            && !addr.ip().is_loopback()
+        {
+            let allowed =
+                "set AUTHENTICATION_API_KEY too, or listen on 127.0.0.1 only: others could reach it";
+            self.problems.push(Problem::new("ADMIN_ADDR", &addr.to_string(), allowed));
+        }
     }
 
     /// Where events are sent, and how.

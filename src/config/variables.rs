@@ -16,9 +16,6 @@ pub struct Variable {
 /// What the variables begin with that switch an event on for the global destination: `WEBHOOK_EVENTS_<EVENT>`.
 pub const EVENT_PREFIX: &str = "WEBHOOK_EVENTS_";
 
-/// Settings of the HTTP API, which is not part of this version: no setting yet, but no mistake either.
-const LATER: &[&str] = &["ADMIN_ADDR", "AUTHENTICATION_API_KEY"];
-
 /// Every setting but `WEBHOOK_EVENTS_<EVENT>` (see [`EVENT_PREFIX`]), in the order in which they are explained.
 pub const VARIABLES: &[Variable] = &[
     set(
@@ -109,6 +106,15 @@ pub const VARIABLES: &[Variable] = &[
     ),
     unset("DEAD_LETTER_MAX_LEN", "How many dead letters are kept, the newest ones; unset, all are."),
     set(
+        "ADMIN_ADDR",
+        "127.0.0.1:8090",
+        "Where the HTTP API listens: an address and port, or off. Beyond loopback it takes a key.",
+    ),
+    unset(
+        "AUTHENTICATION_API_KEY",
+        "The key of the HTTP API, which requests carry as `apikey: <key>` or as a bearer token.",
+    ),
+    set(
         "LOG_LEVEL",
         "info",
         "What is logged: trace, debug, info, warn, error, or tracing filter directives.",
@@ -139,7 +145,7 @@ pub(super) fn event_of(name: &str) -> Option<&str> {
 
 /// Whether a variable is read, or will be: others are other programs'.
 pub(super) fn is_ours(name: &str) -> bool {
-    is_setting(name) || event_of(name).is_some() || LATER.contains(&name)
+    is_setting(name) || event_of(name).is_some()
 }
 
 /// Every name worth suggesting.

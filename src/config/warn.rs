@@ -9,6 +9,8 @@ use crate::model::{EventName, KNOWN_EVENTS};
 
 /// Settings share this with few other programs; what begins with it is meant for us.
 const PREFIX: &str = "WEBHOOK_";
+/// Shorter keys are warned about.
+const SHORTEST_KEY: usize = 16;
 
 /// What should be said about settings that could be read. `pairs` are the variables that are set.
 pub(super) fn warnings(config: &Config, pairs: &BTreeMap<String, String>) -> Vec<String> {
@@ -22,7 +24,16 @@ pub(super) fn warnings(config: &Config, pairs: &BTreeMap<String, String>) -> Vec
                 .to_owned(),
         );
     }
+    warnings.extend(weak_key(config));
     warnings
+}
+
+/// A key that can be guessed protects nobody.
+fn weak_key(config: &Config) -> Option<String> {
+    let length = config.api_key.as_ref()?.expose().len();
+    (length < SHORTEST_KEY).then(|| {
+        format!("AUTHENTICATION_API_KEY has {length} characters: take at least {SHORTEST_KEY} (openssl rand -hex 32)")
+    })
 }
 
 fn unknown_variable(name: &str) -> Option<String> {

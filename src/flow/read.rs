@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::Arrival;
+use super::health::Health;
 use super::lease::Lease;
 use super::outage::Outage;
 use super::reclaim::End;
@@ -35,6 +36,8 @@ pub struct Intake {
     pub reclaim: Arc<Reclaim>,
     /// The name this worker reads under; it changes when the worker has been taken for dead.
     pub lease: watch::Receiver<Lease>,
+    /// Where it is told that the reader lives.
+    pub health: Health,
 }
 
 impl Intake {
@@ -65,9 +68,11 @@ impl Intake {
                 consumer = lease.name;
                 reader = Reader::new(self.redis.clone(), Arc::clone(&consumer), BLOCK);
             }
+            self.health.waits_for_room();
             if self.router.room().wait(&stop).await.is_err() {
                 return;
             }
+            self.health.heard();
             if lost {
                 match self.reclaim.own(&consumer, Duration::ZERO, &stop).await {
                     Ok(_) => lost = false,
@@ -88,6 +93,7 @@ impl Intake {
             match read {
                 Ok(taken) => {
                     outage.over();
+                    self.health.heard();
                     size.learn(&taken);
                     let arrivals = taken.into_iter().map(Arrival::fresh).collect();
                     if self.router.pass_on(arrivals, &consumer, &stop).await.is_err() {

@@ -238,6 +238,7 @@ fn settings(base: &str, run: &Run) -> Vec<(&'static str, String)> {
         ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", MAX_DELAY.as_secs().to_string()),
         ("WEBHOOK_RETRY_MAX_AGE_SECONDS", MAX_AGE.as_secs().to_string()),
         ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
+        ("ADMIN_ADDR", "off".to_owned()),
         ("LOG_LEVEL", run.log_level.clone()),
     ]
 }

@@ -40,6 +40,7 @@ impl Worker {
             .current_dir(dir.path())
             .env("REDIS_URL", redis_url)
             .env("LOG_LEVEL", "debug")
+            .env("ADMIN_ADDR", "off")
             .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
