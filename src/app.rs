@@ -10,15 +10,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::admin::Admin;
-use self::stages::{Ended, Stages};
+use self::stages::{Ended, Stages, Watched};
 use crate::config::Config;
 use crate::decide::fan_out::GlobalRule;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
 use crate::flow::{DEAD_AFTER, Destinations, Health, Lease, Outage};
 use crate::http::{Client, ClientSettings};
-use crate::model::{Target, Webhook};
+use crate::model::{Held, Target, Webhook};
 use crate::store::{Beat, Redis, RedisSettings, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// Why a worker could not be started, or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +57,14 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let redis = Redis::open(&redis_settings(config))?;
     let client = Client::new(client_settings(config))?;
     let destinations = destinations(config)?;
-    let health = Health::new(stop.clone());
+    let watched = Watched {
+        health: Health::new(stop.clone()),
+        metrics: Arc::new(Metrics::new()),
+        held: Held::default(),
+    };
     // Before Redis is there: whoever asks how the worker is, is to be told.
-    let admin = Admin::start(config, &redis, &client, &health).await?;
-    let ended = work(config, &redis, client, destinations, &health, stop).await;
+    let admin = Admin::start(config, &redis, &client, &watched).await?;
+    let ended = work(config, &redis, client, destinations, &watched, stop).await;
     admin.end().await;
     ended
 }
@@ -70,7 +75,7 @@ async fn work(
     redis: &Redis,
     client: Client,
     destinations: Destinations,
-    health: &Health,
+    watched: &Watched,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let Some(lease) = join(redis, &stop).await? else {
@@ -81,8 +86,8 @@ async fn work(
     tell_fitness(redis).await;
 
     let (lease_told, lease) = watch::channel(lease);
-    health.joined(lease.clone());
-    let stages = Stages::of(config, redis, client, destinations, lease_told, health.clone())?;
+    watched.health.joined(lease.clone());
+    let stages = Stages::of(config, redis, client, destinations, lease_told, watched.clone())?;
     let ended = stages.run(config, stop).await?;
     let name = Arc::clone(&lease.borrow().name);
     leave(redis, &name).await;

@@ -1,7 +1,11 @@
-//! Telemetry: what the process says about itself, on stderr.
+//! Telemetry: what the process says about itself, on stderr, and what it counts ([`metrics`]).
 //!
 //! Text for people, or JSON for collectors: one object a line, an event's fields beside its message. Times are UTC.
 //! stdout belongs to what the commands print.
+
+pub mod metrics;
+mod process;
+mod scrape;
 
 use std::io::{self, IsTerminal};
 
@@ -9,6 +13,8 @@ use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt};
+
+pub use self::scrape::Scrape;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

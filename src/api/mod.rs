@@ -6,6 +6,7 @@
 mod auth;
 mod error;
 mod health;
+mod metrics;
 mod server;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::error::ApiError;
+pub use self::metrics::Scraper;
 pub use self::server::serve;
 use crate::decide::webhook::CustomEvents;
 use crate::flow::Health;
@@ -43,6 +45,8 @@ pub struct Api {
     pub client: Client,
     /// How the worker is.
     pub health: Health,
+    /// Where its numbers come from.
+    pub scraper: Scraper,
     /// The settings.
     pub settings: Arc<ApiSettings>,
 }
@@ -56,7 +60,7 @@ impl FromRef<Api> for Redis {
 impl Api {
     /// All routes.
     fn router(self) -> Router {
-        let keyed = Router::new();
+        let keyed = Router::new().merge(metrics::routes());
         let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
         keyed
             .fallback(error::no_route)

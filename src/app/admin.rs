@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use crate::api::{self, Api, ApiSettings};
+use super::stages::Watched;
+use crate::api::{self, Api, ApiSettings, Scraper};
 use crate::config::{Config, DEFAULT_ADMIN_ADDR};
-use crate::flow::Health;
 use crate::http::Client;
 use crate::store::Redis;
 
@@ -31,7 +31,7 @@ impl Admin {
         config: &Config,
         redis: &Redis,
         client: &Client,
-        health: &Health,
+        watched: &Watched,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let Some(addr) = config.admin_addr else { return Ok(Self { serving: None, stop }) };
@@ -55,7 +55,8 @@ impl Admin {
         let api = Api {
             redis: redis.clone(),
             client: client.clone(),
-            health: health.clone(),
+            health: watched.health.clone(),
+            scraper: Scraper::new(redis.clone(), Arc::clone(&watched.metrics), watched.held.clone()),
             settings: Arc::new(settings),
         };
         let serving = tokio::spawn(serve(api, addr, listener, stop.clone()));

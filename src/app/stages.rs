@@ -17,6 +17,7 @@ use crate::flow::{
 use crate::http::Client;
 use crate::model::{Delivery, Held};
 use crate::store::Redis;
+use crate::telemetry::metrics::Metrics;
 
 /// How much settled work waits for Redis before attempts wait for it.
 const SETTLE_QUEUE: usize = 1024;
@@ -48,6 +49,15 @@ pub(super) struct Stages {
     heartbeat: Heartbeat,
 }
 
+/// What of a worker is told to whoever asks.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) health: Health,
+    pub(super) metrics: Arc<Metrics>,
+    /// What it holds.
+    pub(super) held: Held,
+}
+
 /// Why a worker ended.
 pub(super) enum Ended {
     AsToldTo,
@@ -61,15 +71,15 @@ impl Stages {
         client: Client,
         destinations: Destinations,
         lease_told: watch::Sender<Lease>,
-        health: Health,
+        watched: Watched,
     ) -> Result<Self, StartError> {
+        let Watched { health, metrics, held } = watched;
         let lease = lease_told.subscribe();
         let (settle, work) = mpsc::channel(SETTLE_QUEUE);
         let (dispatch, deliveries) = mpsc::channel(DISPATCH_QUEUE);
         let (due_told, due) = mpsc::channel(1);
         let (dead_told, dead) = mpsc::channel(1);
         let sooner = Arc::new(Notify::new());
-        let held = Held::default();
         let limits = limits(config);
         let room = Room::new(held.clone(), limits.deliveries, config.memory_budget_bytes, quick(config));
         let undertaker = Undertaker { redis: redis.clone(), tell_errors: destinations.errors.is_some() };
@@ -107,11 +117,12 @@ impl Stages {
                 redis: redis.clone(),
                 limits,
                 grace: config.shutdown_grace,
-                attempting: Attempting::new(client, Arc::new(config.routes.clone())),
+                attempting: Attempting::new(client, Arc::new(config.routes.clone()), Arc::clone(&metrics)),
                 lease: lease.clone(),
                 settle,
                 unparker: Arc::clone(&unparker),
                 room,
+                metrics: Arc::clone(&metrics),
             },
             deliveries,
             unparker,
@@ -125,7 +136,13 @@ impl Stages {
                 dead,
                 forgotten_after: FORGOTTEN_AFTER + config.request_timeout * 4,
             },
-            settler: Settler { redis: redis.clone(), retry: config.retry.clone(), undertaker, sooner },
+            settler: Settler {
+                redis: redis.clone(),
+                retry: config.retry.clone(),
+                undertaker,
+                sooner,
+                metrics,
+            },
             work,
             heartbeat: Heartbeat {
                 redis: redis.apart(BEAT_TIMEOUT)?,

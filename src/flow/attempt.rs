@@ -10,30 +10,35 @@ use crate::decide::request;
 use crate::decide::route::Routes;
 use crate::http::Client;
 use crate::model::{Attempted, Delivery, Outcome, TransportError};
+use crate::telemetry::metrics::Metrics;
 
 /// What every attempt needs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Attempting {
     client: Client,
     routes: Arc<Routes>,
+    metrics: Arc<Metrics>,
 }
 
 impl Attempting {
-    /// Attempts through `client`, to the routes of `routes`.
-    pub fn new(client: Client, routes: Arc<Routes>) -> Self {
-        Self { client, routes }
+    /// Attempts through `client`, to the routes of `routes`, counted in `metrics`.
+    pub fn new(client: Client, routes: Arc<Routes>, metrics: Arc<Metrics>) -> Self {
+        Self { client, routes, metrics }
     }
 
     /// Attempts a delivery.
     pub async fn attempt(&self, delivery: Delivery) -> Attempted {
         let started_ms = unix_ms();
         let started = Instant::now();
+        let in_flight = self.metrics.attempt_begins();
         // A panic would leave the entry pending for as long as this process lives.
         let outcome =
             AssertUnwindSafe(self.post(&delivery, started_ms / 1000)).catch_unwind().await.unwrap_or_else(
                 |_| Outcome::Failed(TransportError::Other("a fault in posthaste (panic)".to_owned())),
             );
         let took = started.elapsed();
+        drop(in_flight);
+        self.metrics.attempted(&delivery.destination, &outcome, took);
         tracing::debug!(
             id = %delivery.event.id,
             destination = ?delivery.destination.to_string(),

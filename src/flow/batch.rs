@@ -88,14 +88,15 @@ impl Batch {
     }
 
     /// Notes a delivery that was put to wait or buried (none for an entry that is no event). Where it was tried
-    /// `again`, an entry that is this worker's no more may be so because the first try did it and its reply was lost.
+    /// `again`, an entry that is this worker's no more may be so because the first try did it and its reply was lost:
+    /// returns whose it was.
     pub(super) fn failed(
         &mut self,
         delivery: Option<&Delivery>,
         ownership: Ownership,
         failed: Failed,
         again: bool,
-    ) {
+    ) -> Ownership {
         let done_before = again && delivery.is_none_or(|delivery| delivery.receipt.is_sole());
         let ownership = if done_before { Ownership::Ours } else { ownership };
         match failed {
@@ -104,7 +105,7 @@ impl Batch {
             Failed::Parked => {}
             Failed::Dead | Failed::Gone => self.count(Counter::Dead),
         }
-        let Some(delivery) = delivery else { return };
+        let Some(delivery) = delivery else { return ownership };
         let receipt = &delivery.receipt;
         match ownership {
             Ownership::Lost => {
@@ -116,10 +117,11 @@ impl Batch {
         }
         // The script of a sole delivery has acknowledged the entry.
         if receipt.is_sole() {
-            return;
+            return ownership;
         }
         receipt.record();
         self.close(delivery);
+        ownership
     }
 
     /// Acknowledges everything that arrived or is safe elsewhere.

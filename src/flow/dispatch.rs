@@ -18,6 +18,7 @@ use super::{Attempting, Cause, Due, Lease, News, Room, Unparker, Work};
 use crate::decide::lane::{BreakerSettings, Change, Sign};
 use crate::model::{Delivery, Destination, Source};
 use crate::store::Redis;
+use crate::telemetry::metrics::Metrics;
 
 /// How often everything is looked at that no event would make it look at.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -45,6 +46,8 @@ pub struct Dispatcher {
     pub unparker: Arc<Unparker>,
     /// Where it tells how many deliveries are about to begin.
     pub room: Room,
+    /// Where it tells what it holds.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What may be in flight and in memory, and how receivers are treated.
@@ -110,6 +113,7 @@ impl Dispatcher {
             self.begin_all(&mut state);
             self.fetch_all(&mut state, &stop);
             self.room.set_quick(state.lanes.quick());
+            self.metrics.set_waiting(state.lanes.waiting() + state.suspects.len());
             let turn = state.lanes.next_turn().map(|at| state.began + at);
             tokio::select! {
                 biased;
@@ -314,6 +318,8 @@ impl Dispatcher {
     }
 
     fn sweep(&self, state: &mut State) {
+        let (lanes, down) = state.lanes.count();
+        self.metrics.set_lanes(lanes, down);
         // While nothing may begin, everything is late.
         if self.lease.borrow().is_valid(Instant::now()) && state.suspects.is_empty() {
             let now = state.began.elapsed();

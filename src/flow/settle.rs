@@ -22,6 +22,7 @@ use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
 use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, ParkReason, Settlement};
 use crate::store::{ErrorKind, Ownership, PutBack, Redis, Rest, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// How much is settled at a time.
 const BATCH: usize = 256;
@@ -42,6 +43,8 @@ pub struct Settler {
     pub undertaker: Undertaker,
     /// Told when something was put to wait.
     pub sooner: Arc<Notify>,
+    /// Where it counts what becomes of deliveries.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What has to be done for one piece of work before its entry may be acknowledged.
@@ -138,6 +141,7 @@ impl Settler {
                 batch.record(attempted, &settlement);
                 match settlement {
                     Settlement::Delivered => {
+                        self.metrics.delivered(&delivery.destination, age);
                         batch.delivered(delivery);
                         None
                     }
@@ -150,6 +154,7 @@ impl Settler {
             Work::Buried(_, reason, _) => Some(Failure::Bury(work, *reason)),
             Work::Unreadable(unreadable) => Some(Failure::Bury(work, unreadable.reason)),
             Work::Idle(Idle::Unrouted(receipt)) => {
+                self.metrics.unrouted();
                 batch.unrouted(receipt);
                 None
             }
@@ -175,7 +180,11 @@ impl Settler {
         let mut left = Vec::new();
         for (failure, result) in failures.drain(..).zip(results) {
             match result {
-                Ok(ownership) => batch.failed(failure.delivery(), ownership, failure.kind(), again),
+                Ok(ownership) => {
+                    if batch.failed(failure.delivery(), ownership, failure.kind(), again) == Ownership::Ours {
+                        failure.count(&self.metrics);
+                    }
+                }
                 Err(error) => {
                     first_error.get_or_insert(error);
                     left.push(failure);
@@ -258,6 +267,16 @@ impl Failure<'_> {
             Self::Bury(Work::Attempted(attempted), _) => Some(&attempted.delivery),
             Self::Bury(Work::Buried(delivery, ..), _) => Some(delivery),
             Self::Bury(_, _) => None,
+        }
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        match self {
+            Self::Reschedule(attempted, _) => metrics.retried(&attempted.delivery.destination),
+            Self::Park(_, reason, _) => metrics.parked(*reason),
+            Self::Bury(_, reason) => {
+                metrics.buried(self.delivery().map(|delivery| &delivery.destination), *reason);
+            }
         }
     }
 

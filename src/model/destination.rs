@@ -15,6 +15,20 @@ pub enum Destination {
     Errors,
 }
 
+impl Destination {
+    /// Every kind.
+    pub const KINDS: [&str; 3] = ["global", "instance", "errors"];
+
+    /// Its kind: what may be told of it where names must not be.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Instance(_) => "instance",
+            Self::Errors => "errors",
+        }
+    }
+}
+
 /// Why a text is not a destination.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a destination; write global, errors or instance:<name>")]

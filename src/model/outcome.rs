@@ -89,6 +89,20 @@ impl LastAttempt {
 }
 
 impl TransportError {
+    /// Every kind.
+    pub const KINDS: [&str; 10] = [
+        "dns",
+        "connect",
+        "tls",
+        "connect_timeout",
+        "timeout",
+        "closed_early",
+        "bad_reply",
+        "bad_request",
+        "bad_webhook",
+        "other",
+    ];
+
     /// A short name of the kind, for records and metrics.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@
 //! throughput); it is taken from the pool, and replaced by another from it once it fails. What blocks has a
 //! connection of its own ([`Redis::dedicated`]).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use redis::{
 };
 use tokio::time::Instant;
 
-use super::{Keys, StoreError};
+use super::{ErrorKind, Keys, StoreError};
 use crate::model::Secret;
 
 /// How long a connection may take to be made.
@@ -52,7 +53,11 @@ struct Inner {
     shared: Mutex<Option<Arc<Shared>>>,
     /// Held by the one that connects; when connecting failed last, and why.
     connecting: tokio::sync::Mutex<Option<(Instant, StoreError)>>,
+    errors: Arc<Errors>,
 }
+
+/// How many commands failed, in the order of [`ErrorKind::ALL`].
+type Errors = [AtomicU64; ErrorKind::ALL.len()];
 
 /// A connection, and when the server last answered on it.
 struct Shared {
@@ -69,7 +74,7 @@ impl Redis {
         let info = settings.url.expose().into_connection_info()?;
         // Off by default in the client; without it a pipeline's tail waits for the server's delayed ACK.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Self::build(info, Keys::new(&settings.stream), RESPONSE_TIMEOUT)
+        Self::build(info, Keys::new(&settings.stream), RESPONSE_TIMEOUT, Arc::default())
     }
 
     /// The same server and keys on connections of one's own, whose commands may take up to `response_timeout`.
@@ -77,10 +82,16 @@ impl Redis {
     /// # Errors
     /// None that [`Self::open`] had not.
     pub fn apart(&self, response_timeout: Duration) -> Result<Self, StoreError> {
-        Self::build(self.inner.info.clone(), self.inner.keys.clone(), response_timeout)
+        let inner = &self.inner;
+        Self::build(inner.info.clone(), inner.keys.clone(), response_timeout, Arc::clone(&inner.errors))
     }
 
-    fn build(info: ConnectionInfo, keys: Keys, response_timeout: Duration) -> Result<Self, StoreError> {
+    fn build(
+        info: ConnectionInfo,
+        keys: Keys,
+        response_timeout: Duration,
+        errors: Arc<Errors>,
+    ) -> Result<Self, StoreError> {
         let manager = Manager::new_with_config(info.clone(), config(response_timeout))?;
         let pool = Pool::builder(manager)
             .max_size(POOL_SIZE)
@@ -95,6 +106,7 @@ impl Redis {
                 pool,
                 shared: Mutex::new(None),
                 connecting: tokio::sync::Mutex::new(None),
+                errors,
             }),
         })
     }
@@ -102,6 +114,17 @@ impl Redis {
     /// The names of the keys.
     pub fn keys(&self) -> &Keys {
         &self.inner.keys
+    }
+
+    /// How many commands failed so far, by kind, on these connections and those that are [apart](Self::apart).
+    pub fn errors(&self) -> [(ErrorKind, u64); ErrorKind::ALL.len()] {
+        ErrorKind::ALL.map(|kind| (kind, self.inner.errors[kind as usize].load(Ordering::Relaxed)))
+    }
+
+    /// Counts an error, and passes it on.
+    pub(super) fn counted(&self, error: StoreError) -> StoreError {
+        self.inner.errors[error.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        error
     }
 
     /// Whether the server answers.
@@ -133,7 +156,8 @@ impl Redis {
         response_timeout: Duration,
     ) -> Result<MultiplexedConnection, StoreError> {
         let config = config(response_timeout);
-        Ok(self.inner.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let connection = self.inner.client.get_multiplexed_async_connection_with_config(&config).await;
+        connection.map_err(|error| self.counted(error.into()))
     }
 
     /// Runs one command on the shared connection.
@@ -172,7 +196,7 @@ impl Redis {
 
     /// Passes a result on; after an error that spoils it, the connection is not shared any more.
     fn checked<T>(&self, used: &Arc<Shared>, result: redis::RedisResult<T>) -> Result<T, StoreError> {
-        let result = result.map_err(StoreError::from);
+        let result = result.map_err(|error| self.counted(error.into()));
         match &result {
             Err(error) if error.spoils_connection() => {
                 // Another may have taken its place by now, which is as good as it was.
@@ -215,10 +239,10 @@ impl Redis {
     async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
         match self.inner.pool.get().await {
             Ok(object) => Ok(Connection::take(object)),
-            Err(PoolError::Backend(error)) => Err(error.into()),
+            Err(PoolError::Backend(error)) => Err(self.counted(error.into())),
             Err(error) => {
                 let text = error.to_string();
-                Err(redis::RedisError::from(std::io::Error::other(text)).into())
+                Err(self.counted(redis::RedisError::from(std::io::Error::other(text)).into()))
             }
         }
     }

@@ -26,6 +26,22 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Unreachable, Self::Denied, Self::NoGroup, Self::NoWrites, Self::Other];
+
+    /// The kind as it is told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+            Self::NoGroup => "no_group",
+            Self::NoWrites => "no_writes",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl StoreError {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{Value, cmd};
+use redis::{RedisError, Value, cmd};
 
 use super::{ErrorKind, GROUP, Keys, Redis, StoreError, script};
 use crate::model::{Destination, EntryId, EventKey, Source};
@@ -109,7 +109,8 @@ impl Reader {
         read.arg("GROUP").arg(GROUP).arg(&*self.consumer).arg("COUNT").arg(count);
         read.arg("BLOCK").arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
         read.arg("STREAMS").arg(keys.ready()).arg(keys.stream()).arg(">").arg(">");
-        let reply: Value = read.query_async(&mut connection).await?;
+        let reply = read.query_async(&mut connection).await;
+        let reply: Value = reply.map_err(|error: RedisError| self.redis.counted(error.into()))?;
         // Kept only after a success: an error may have left a reply on its way.
         self.connection = Some(connection);
         Ok(streams(reply, keys))
