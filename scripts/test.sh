@@ -60,6 +60,12 @@ else
   announce "cargo deny check: skipped, cargo-deny is not installed"
 fi
 
+if have promtool; then
+  step scripts/check-alerts.sh
+else
+  announce "scripts/check-alerts.sh: skipped, promtool is not installed"
+fi
+
 if have shellcheck; then
   step shellcheck --external-sources scripts/*.sh .ci/run
 else

@@ -219,3 +219,47 @@ fn check_with_promtool(text: &str) {
     let said = String::from_utf8_lossy(&judged.stderr).into_owned();
     assert!(judged.status.success() && said.is_empty(), "promtool: {said}\n{text}");
 }
+
+fn repository_file(path: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Every word of a text that begins like one of our metrics.
+fn named_metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| c != '_' && !c.is_ascii_lowercase());
+    words.filter(|word| word.starts_with("posthaste_") || word.starts_with("process_")).collect()
+}
+
+#[tokio::test]
+async fn alerts_and_runbook_name_metrics_that_exist() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &[]).await;
+    caller.until_ready().await;
+    let told = until_is(&caller, "posthaste_workers_alive", 1.0).await;
+    let (alerts, runbook) = (repository_file("config/alerts.yml"), repository_file("docs/runbook.md"));
+    let known: BTreeSet<&str> = told.kinds.keys().map(String::as_str).collect();
+    assert_eq!(named_metrics(&runbook).difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert_eq!(known.difference(&named_metrics(&runbook)).collect::<Vec<_>>(), Vec::<&&str>::new());
+    let watched = named_metrics(&alerts);
+    assert!(watched.len() > 10, "{watched:?}");
+    assert_eq!(watched.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
+fn every_alert_is_in_the_runbook_and_is_tested() {
+    let alerts = repository_file("config/alerts.yml");
+    let (runbook, tests) = (repository_file("docs/runbook.md"), repository_file("config/alerts_test.yml"));
+    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in &names {
+        assert!(runbook.contains(&format!("\n### {name}\n")), "{name} is not in the runbook");
+        assert!(
+            alerts.contains(&format!("runbook: docs/runbook.md#{}\n", name.to_lowercase())),
+            "{name} has no link"
+        );
+        let fires = tests.contains(&format!("runbook: docs/runbook.md#{}\n", name.to_lowercase()));
+        assert!(fires, "{name} is not seen to fire in config/alerts_test.yml");
+    }
+    let headings = runbook.lines().filter_map(|line| line.strip_prefix("### "));
+    assert_eq!(headings.collect::<Vec<_>>(), names, "the runbook has the alerts in their order");
+}
