@@ -4,10 +4,12 @@
 //! group of routes. Nothing here keeps state of its own: what is stored is in Redis, through `store`.
 
 mod auth;
+mod dead;
 mod error;
 mod health;
 mod metrics;
 mod server;
+mod stats;
 
 use std::sync::Arc;
 
@@ -60,7 +62,7 @@ impl FromRef<Api> for Redis {
 impl Api {
     /// All routes.
     fn router(self) -> Router {
-        let keyed = Router::new().merge(metrics::routes());
+        let keyed = Router::new().merge(metrics::routes()).merge(stats::routes()).merge(dead::routes());
         let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
         keyed
             .fallback(error::no_route)

@@ -8,7 +8,6 @@ mod dead;
 mod dev;
 mod exit;
 mod explain;
-mod format;
 mod input;
 mod listen;
 mod output;
@@ -31,6 +30,7 @@ use self::output::{Output, Tone, complain};
 pub use self::run::Worker;
 use self::session::{Session, settings, shown_url};
 use crate::config::Config;
+use crate::model::format;
 
 const LONG_ABOUT: &str = "\
 Durable webhook delivery on Redis.

@@ -1,6 +1,5 @@
 //! `posthaste status`: what waits, what is under way, what failed lately.
 
-mod failing;
 mod parked;
 mod view;
 
@@ -11,14 +10,9 @@ use clap::Args;
 use self::view::View;
 use super::output::{Output, Tone, paint};
 use super::session::Session;
-use crate::store::{ErrorKind, StoreError};
+use crate::operate::stats::Stats;
+use crate::store::StoreError;
 
-/// How many deliveries in backoff are shown.
-const WAITING: usize = 5;
-/// How many destinations with parked deliveries are told of.
-const PARKED: usize = 100;
-/// How many batches of recent attempts are looked at.
-const BATCHES: usize = 100;
 /// How often it is shown anew.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -45,7 +39,7 @@ pub(super) async fn run(args: &StatusArgs, session: &Session) -> anyhow::Result<
     if !args.watch {
         let view = view(session).await?;
         return if session.out.is_json() {
-            Ok(session.out.json(&view.as_json())?)
+            Ok(session.out.json(&view.0.as_json())?)
         } else {
             print(&view, session.out)
         };
@@ -61,7 +55,7 @@ pub(super) async fn run(args: &StatusArgs, session: &Session) -> anyhow::Result<
         }
         let view = view(session).await?;
         if session.out.is_json() {
-            session.out.json_line(&view.as_json())?;
+            session.out.json_line(&view.0.as_json())?;
         } else {
             session.out.clear()?;
             print(&view, session.out)?;
@@ -73,23 +67,7 @@ pub(super) async fn run(args: &StatusArgs, session: &Session) -> anyhow::Result<
 }
 
 async fn view(session: &Session) -> Result<View, StoreError> {
-    let redis = &session.redis;
-    let server = match redis.server_facts().await {
-        Ok(facts) => Some(facts),
-        Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
-        // It answers, but not this user.
-        Err(_) => None,
-    };
-    Ok(View {
-        server,
-        last_outage: redis.last_outage().await?,
-        stream: session.config.stream.clone(),
-        redis_url: super::session::shown_url(&session.config),
-        summary: redis.summary().await?,
-        next: redis.waiting_deliveries(WAITING).await?,
-        parked: redis.parked(PARKED).await?,
-        attempts: redis.recent_attempts(BATCHES).await?,
-    })
+    Ok(View(Stats::read(&session.redis).await?))
 }
 
 fn print(view: &View, out: Output) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ mod delivery;
 mod destination;
 mod envelope;
 mod event;
+pub mod format;
 mod outcome;
 mod post;
 mod receipt;

@@ -18,7 +18,7 @@ use redis::{
 use tokio::time::Instant;
 
 use super::{ErrorKind, Keys, StoreError};
-use crate::model::Secret;
+use crate::model::{Secret, display_url};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,6 +48,8 @@ pub struct Redis {
 struct Inner {
     keys: Keys,
     info: ConnectionInfo,
+    /// Where it is, as it may be shown.
+    shown_url: Arc<str>,
     client: Client,
     pool: Pool,
     shared: Mutex<Option<Arc<Shared>>>,
@@ -58,6 +60,14 @@ struct Inner {
 
 /// How many commands failed, in the order of [`ErrorKind::ALL`].
 type Errors = [AtomicU64; ErrorKind::ALL.len()];
+
+/// What servers that are apart have in common.
+struct Apart {
+    info: ConnectionInfo,
+    keys: Keys,
+    shown_url: Arc<str>,
+    errors: Arc<Errors>,
+}
 
 /// A connection, and when the server last answered on it.
 struct Shared {
@@ -74,7 +84,13 @@ impl Redis {
         let info = settings.url.expose().into_connection_info()?;
         // Off by default in the client; without it a pipeline's tail waits for the server's delayed ACK.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Self::build(info, Keys::new(&settings.stream), RESPONSE_TIMEOUT, Arc::default())
+        let apart = Apart {
+            info,
+            keys: Keys::new(&settings.stream),
+            shown_url: display_url(settings.url.expose()).into(),
+            errors: Arc::default(),
+        };
+        Self::build(apart, RESPONSE_TIMEOUT)
     }
 
     /// The same server and keys on connections of one's own, whose commands may take up to `response_timeout`.
@@ -83,15 +99,17 @@ impl Redis {
     /// None that [`Self::open`] had not.
     pub fn apart(&self, response_timeout: Duration) -> Result<Self, StoreError> {
         let inner = &self.inner;
-        Self::build(inner.info.clone(), inner.keys.clone(), response_timeout, Arc::clone(&inner.errors))
+        let apart = Apart {
+            info: inner.info.clone(),
+            keys: inner.keys.clone(),
+            shown_url: Arc::clone(&inner.shown_url),
+            errors: Arc::clone(&inner.errors),
+        };
+        Self::build(apart, response_timeout)
     }
 
-    fn build(
-        info: ConnectionInfo,
-        keys: Keys,
-        response_timeout: Duration,
-        errors: Arc<Errors>,
-    ) -> Result<Self, StoreError> {
+    fn build(apart: Apart, response_timeout: Duration) -> Result<Self, StoreError> {
+        let Apart { info, keys, shown_url, errors } = apart;
         let manager = Manager::new_with_config(info.clone(), config(response_timeout))?;
         let pool = Pool::builder(manager)
             .max_size(POOL_SIZE)
@@ -103,6 +121,7 @@ impl Redis {
                 keys,
                 client: Client::open(info.clone())?,
                 info,
+                shown_url,
                 pool,
                 shared: Mutex::new(None),
                 connecting: tokio::sync::Mutex::new(None),
@@ -114,6 +133,11 @@ impl Redis {
     /// The names of the keys.
     pub fn keys(&self) -> &Keys {
         &self.inner.keys
+    }
+
+    /// Where it is, as it may be shown.
+    pub fn shown_url(&self) -> &str {
+        &self.inner.shown_url
     }
 
     /// How many commands failed so far, by kind, on these connections and those that are [apart](Self::apart).

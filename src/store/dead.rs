@@ -160,14 +160,30 @@ impl Redis {
         from: Option<&EntryId>,
         limit: usize,
     ) -> Result<DeadPage, StoreError> {
+        self.dead_letters_of(filter, from, limit, usize::MAX).await
+    }
+
+    /// The same, of at most `pages` × 200 that are looked at: there may be more even where none was found.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn dead_letters_of(
+        &self,
+        filter: &DeadFilter,
+        from: Option<&EntryId>,
+        limit: usize,
+        pages: usize,
+    ) -> Result<DeadPage, StoreError> {
         let (oldest, newest) = filter.span();
         let mut from = from.map_or(newest, ToString::to_string);
         let mut letters = Vec::new();
+        let mut looked_at = 0;
         loop {
             let page = self.dead_page("newest", &from, &oldest).await?;
             let whole = page.len() == PAGE;
             for letter in page {
-                if letters.len() == limit {
+                looked_at += 1;
+                if letters.len() == limit || looked_at / PAGE >= pages {
                     return Ok(DeadPage { letters, next: Some(letter.id) });
                 }
                 from = format!("({}", letter.id);

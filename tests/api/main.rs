@@ -7,4 +7,6 @@ mod support;
 
 mod access;
 mod caller;
+mod dead;
 mod metrics;
+mod stats;

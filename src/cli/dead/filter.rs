@@ -4,12 +4,11 @@ use clap::Args;
 
 use super::super::format::When;
 use super::super::input;
-use super::super::session::Session;
 use crate::model::{DeadReason, Destination, EventName};
-use crate::store::DeadFilter;
+use crate::operate::dead::Wanted;
 
 /// A filter as arguments.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[group(id = "filter", multiple = true)]
 pub(super) struct FilterArgs {
     /// Of this destination: global, errors or instance:<name>
@@ -33,28 +32,9 @@ pub(super) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// Whether it excludes nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        let Self { destination, instance, event, reason, since, until } = self;
-        destination.is_none()
-            && instance.is_none()
-            && event.is_none()
-            && reason.is_none()
-            && since.is_none()
-            && until.is_none()
-    }
-
-    /// The filter; durations count from now, by Redis' clock.
-    pub(super) async fn filter(&self, session: &Session) -> anyhow::Result<DeadFilter> {
-        let relative = [self.since, self.until].iter().any(|when| matches!(when, Some(When::Ago(_))));
-        let now_ms = if relative { session.redis.time_ms().await? } else { 0 };
-        Ok(DeadFilter {
-            destination: self.destination.clone(),
-            instance: self.instance.clone(),
-            event: self.event.as_ref().map(ToString::to_string),
-            reason: self.reason,
-            since_ms: self.since.map(|when| when.ms(now_ms)),
-            until_ms: self.until.map(|when| when.ms(now_ms)),
-        })
+    /// What is wanted.
+    pub(super) fn wanted(&self) -> Wanted {
+        let Self { destination, instance, event, reason, since, until } = self.clone();
+        Wanted { destination, instance, event, reason, since, until }
     }
 }

@@ -1,8 +1,5 @@
 //! `posthaste dead list`.
 
-use clap::Args;
-use serde_json::{Value, json};
-
 use super::super::format::{clean, relative, short, size, time};
 use super::super::output::{JsonArray, Tone, note};
 use super::super::session::Session;
@@ -10,7 +7,9 @@ use super::super::table::{Table, plain};
 use super::destination;
 use super::filter::FilterArgs;
 use crate::model::EntryId;
+use crate::operate::dead::as_json;
 use crate::store::DeadSource;
+use clap::Args;
 
 /// How many letters are read and printed at a time.
 const PAGE: usize = 500;
@@ -40,7 +39,7 @@ pub(in crate::cli) struct ListArgs {
 /// Runs the command.
 pub(super) async fn run(args: &ListArgs, session: &Session) -> anyhow::Result<()> {
     let out = session.out;
-    let filter = args.filter.filter(session).await?;
+    let filter = args.filter.wanted().filter(&session.redis).await?;
     let now_ms = session.redis.time_ms().await?;
     let mut array = None;
     if out.is_json() {
@@ -94,29 +93,6 @@ fn table(letters: &[DeadSource], first: bool, now_ms: u64) -> Table {
         ]);
     }
     table
-}
-
-/// A dead letter's fields, less the payload.
-pub(super) fn as_json(found: &DeadSource) -> Value {
-    let letter = &found.letter;
-    json!({
-        "id": found.id.as_str(),
-        "at": time(found.id.ms()),
-        "event_id": letter.event_id,
-        "destination": destination(found),
-        "event": letter.event,
-        "instance": letter.instance,
-        "reason": letter.reason.as_str(),
-        "attempts": letter.attempts,
-        "first_attempt": letter.first_attempt_ms.map(time),
-        "last_attempt": letter.last_attempt_ms.map(time),
-        "status": letter.status,
-        "error": letter.error,
-        "reply": String::from_utf8_lossy(&letter.reply),
-        "url": letter.url,
-        "traceparent": letter.traceparent,
-        "payload_bytes": found.payload_bytes,
-    })
 }
 
 /// A dead letter's fields in words.

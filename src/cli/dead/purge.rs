@@ -10,7 +10,8 @@ use super::super::exit::{Told, Usage};
 use super::super::format::count;
 use super::super::output::{Tone, complain, note, progress};
 use super::super::session::Session;
-use super::select::{SelectArgs, Selection};
+use super::select::SelectArgs;
+use crate::operate::dead::Selection;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +49,7 @@ pub(super) async fn run(args: &PurgeArgs, session: &Session) -> anyhow::Result<(
     let bar = progress(args.select.len(session).await?, "letters");
     let (mut purged, mut looked_at) = (0, 0);
     let ended = loop {
-        let ids = match selection.next(session).await {
+        let ids = match selection.next(&session.redis).await {
             Ok(ids) if ids.is_empty() => break Ok(()),
             Ok(ids) => ids,
             Err(error) => break Err(error),
@@ -92,7 +93,7 @@ async fn confirmed(args: &PurgeArgs, session: &Session) -> anyhow::Result<bool> 
 async fn matching(mut selection: Selection, session: &Session) -> anyhow::Result<u64> {
     let mut number = 0;
     loop {
-        match selection.next(session).await?.len() {
+        match selection.next(&session.redis).await?.len() {
             0 => return Ok(number),
             more => number += more as u64,
         }

@@ -3,19 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
-use futures_util::{StreamExt, stream};
-use serde_json::json;
-use tokio::time::Instant;
+use futures_util::StreamExt;
 
 use super::super::exit::Told;
 use super::super::format::{count, spell};
 use super::super::output::{Tone, complain, progress};
 use super::super::session::Session;
 use super::select::SelectArgs;
-use crate::store::Replayed;
-
-/// How many replays are on their way to Redis at once, where no rate holds them back.
-const AT_ONCE: usize = 64;
+use crate::operate::dead::{self, Counts, Pace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,44 +32,23 @@ pub(in crate::cli) struct ReplayArgs {
     rate: Option<f64>,
 }
 
-#[derive(Default)]
-struct Counts {
-    sent: u64,
-    missing: u64,
-    without_payload: u64,
-}
-
 /// Runs the command.
 pub(super) async fn run(args: &ReplayArgs, session: &Session) -> anyhow::Result<()> {
-    let started = Instant::now();
     let mut selection = args.select.selection("replay", session).await?;
     let bar = progress(args.select.len(session).await?, "letters");
     let mut counts = Counts::default();
-    let mut begun: u32 = 0;
+    let mut pace = Pace::new(args.rate);
     let ended = loop {
-        let ids = match selection.next(session).await {
+        let ids = match selection.next(&session.redis).await {
             Ok(ids) if ids.is_empty() => break Ok(()),
             Ok(ids) => ids,
             Err(error) => break Err(error),
         };
-        let paced = ids.into_iter().map(|id| {
-            let due = args.rate.map(|rate| started + Duration::from_secs_f64(f64::from(begun) / rate));
-            begun = begun.saturating_add(1);
-            async move {
-                if let Some(due) = due {
-                    tokio::time::sleep_until(due).await;
-                }
-                session.redis.replay(&id).await
-            }
-        });
-        let paced: Vec<_> = paced.collect();
-        let mut replays = stream::iter(paced).buffered(AT_ONCE);
+        let mut replays = pace.replay(&session.redis, ids);
         let mut failed = None;
         while let Some(replayed) = replays.next().await {
             match replayed {
-                Ok(Replayed::Sent) => counts.sent += 1,
-                Ok(Replayed::Missing) => counts.missing += 1,
-                Ok(Replayed::WithoutPayload) => counts.without_payload += 1,
+                Ok(replayed) => counts.add(replayed),
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -87,7 +61,7 @@ pub(super) async fn run(args: &ReplayArgs, session: &Session) -> anyhow::Result<
         }
     };
     bar.finish_and_clear();
-    print(&counts, started.elapsed(), session)?;
+    print(&counts, pace.began().elapsed(), session)?;
     ended?;
     if args.select.is_by_id() && counts.missing + counts.without_payload > 0 {
         return Err(Told.into());
@@ -98,8 +72,7 @@ pub(super) async fn run(args: &ReplayArgs, session: &Session) -> anyhow::Result<
 fn print(counts: &Counts, took: Duration, session: &Session) -> anyhow::Result<()> {
     let Counts { sent, missing, without_payload } = counts;
     if session.out.is_json() {
-        let told = json!({ "replayed": sent, "missing": missing, "without_payload": without_payload });
-        session.out.json(&told)?;
+        session.out.json(&counts.as_json())?;
     } else {
         session.out.line(format!("replayed {} in {}", count(*sent, "dead letter"), spell(took)))?;
     }
@@ -116,8 +89,6 @@ fn print(counts: &Counts, took: Duration, session: &Session) -> anyhow::Result<(
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && (0.001..=1e6).contains(&rate) => Ok(rate),
-        _ => Err("write how many per second, for example 20 or 0.5".to_owned()),
-    }
+    // What is no number is none that is possible.
+    dead::rate(text.parse().unwrap_or(f64::NAN))
 }

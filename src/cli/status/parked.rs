@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::super::format::{relative, short, spell, time};
+use super::super::format::{relative, short, spell};
 use super::super::output::Tone;
 use super::super::table::{Table, plain};
-use super::failing;
 use crate::model::ParkReason;
+use crate::operate::stats::works;
 use crate::store::{AttemptLine, Park, Parked};
 
 /// How many destinations are shown; as JSON, all that were read are.
@@ -35,7 +33,7 @@ pub(super) fn table(parked: &Parked, attempts: &[AttemptLine], now_ms: u64) -> (
     let mut table = Table::new(&["DESTINATION", "PARKED", "SINCE", "WHY"], &[1]).cutting(&[0]);
     for park in parked.largest.iter().take(SHOWN) {
         let since = park.since_ms.map(|since| relative(since, now_ms)).unwrap_or_default();
-        let (why, tone) = why(park, failing::works(attempts, &park.destination), now_ms);
+        let (why, tone) = why(park, works(attempts, &park.destination), now_ms);
         table.row([
             plain(short(&park.destination, 60)),
             plain(park.parked),
@@ -69,31 +67,6 @@ fn why(park: &Park, works: bool, now_ms: u64) -> (String, Tone) {
         None => return (short(&park.reason, 40), Tone::Plain),
     };
     (why.to_owned(), tone)
-}
-
-/// The total as JSON. Where fewer destinations are counted than there are, there are more deliveries.
-pub(super) fn total_json(parked: &Parked) -> Value {
-    json!({
-        "deliveries": parked.deliveries,
-        "destinations": parked.destinations,
-        "counted": parked.counted,
-    })
-}
-
-/// The destinations with most as JSON.
-pub(super) fn list_json(parked: &Parked, now_ms: u64) -> Vec<Value> {
-    let as_json = |park: &Park| {
-        // 0 stands for at once.
-        let next_ms = if park.next_ms == 0 { now_ms } else { park.next_ms };
-        json!({
-            "destination": park.destination,
-            "parked": park.parked,
-            "since": park.since_ms.map(time),
-            "reason": park.reason,
-            "next": time(next_ms),
-        })
-    };
-    parked.largest.iter().map(as_json).collect()
 }
 
 #[cfg(test)]

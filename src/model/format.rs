@@ -1,4 +1,5 @@
-//! Values as people read and write them: durations, sizes, times, and text that came from outside.
+//! Values as people read and write them: durations, sizes, times, and text that came from outside. No clock is read:
+//! where now matters, it is given.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ const EARLIEST_MS: u64 = 100_000_000_000;
 
 /// A point in time as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
+pub enum When {
     /// So long before now.
     Ago(Duration),
     /// Unix ms.
@@ -20,7 +21,10 @@ pub(super) enum When {
 
 impl When {
     /// Reads `2h`, an RFC 3339 time, or Unix milliseconds.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// When it is none of these; in words, with what is.
+    pub fn parse(text: &str) -> Result<Self, String> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             let ms = text.parse().map_err(|_| format!("'{text}' is too large for Unix milliseconds"))?;
             return if ms < EARLIEST_MS {
@@ -38,7 +42,7 @@ impl When {
     }
 
     /// The time in Unix ms, at `now_ms`.
-    pub(super) fn ms(self, now_ms: u64) -> u64 {
+    pub fn ms(self, now_ms: u64) -> u64 {
         match self {
             Self::Ago(ago) => now_ms.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
             Self::At(ms) => ms,
@@ -47,7 +51,10 @@ impl When {
 }
 
 /// Reads a duration with its unit: `500ms`, `2s`, `1h30m`, `1d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// When it is none; in words, with what is.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("'{text}' is no duration; write a number with its unit, such as 500ms, 2s, 1h30m or 1d");
     let span: Span = text.parse().map_err(|_| wrong())?;
@@ -56,7 +63,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A duration in its one or two largest units: `350 ms`, `4.2 s`, `3 min 20 s`, `2 d 4 h`.
-pub(super) fn spell(duration: Duration) -> String {
+pub fn spell(duration: Duration) -> String {
     let (ms, s) = (duration.as_millis(), duration.as_secs());
     let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large} {large_unit}"),
@@ -74,7 +81,7 @@ pub(super) fn spell(duration: Duration) -> String {
 }
 
 /// How long ago, or in how long, a time is.
-pub(super) fn relative(ms: u64, now_ms: u64) -> String {
+pub fn relative(ms: u64, now_ms: u64) -> String {
     if ms > now_ms {
         format!("in {}", spell(Duration::from_millis(ms - now_ms)))
     } else {
@@ -83,7 +90,7 @@ pub(super) fn relative(ms: u64, now_ms: u64) -> String {
 }
 
 /// A time in RFC 3339, UTC, to the millisecond.
-pub(super) fn time(ms: u64) -> String {
+pub fn time(ms: u64) -> String {
     match i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
         Some(time) => format!("{time:.3}"),
         None => format!("{ms} ms"),
@@ -91,7 +98,7 @@ pub(super) fn time(ms: u64) -> String {
 }
 
 /// A size: `613 B`, `1.4 KiB`, `16.0 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -107,23 +114,23 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A rate limit: `at most 20 requests a second`.
-pub(super) fn rate(per_second: f64) -> String {
+pub fn rate(per_second: f64) -> String {
     let requests = if per_second == 1.0 { "request" } else { "requests" };
     format!("at most {per_second} {requests} a second")
 }
 
 /// `1 event`, `2 events`.
-pub(super) fn count(number: u64, what: &str) -> String {
+pub fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// A text from outside as it may be printed: what would steer a terminal, or turn the text around, is escaped.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub fn clean(text: &str) -> Cow<'_, str> {
     clean_but(text, |_| false)
 }
 
 /// As [`clean`], but with its lines and tabs.
-pub(super) fn clean_lines(text: &str) -> Cow<'_, str> {
+pub fn clean_lines(text: &str) -> Cow<'_, str> {
     clean_but(text, |c| matches!(c, '\n' | '\t'))
 }
 
@@ -143,7 +150,7 @@ fn clean_but(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// JSON as it may be printed: what [`clean`] would escape is, as JSON escapes it. It is the same JSON then.
-pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
+pub fn clean_json(json: &str) -> Cow<'_, str> {
     let steers = |c| steers(c) && !matches!(c, '\n' | '\r' | '\t');
     if !json.chars().any(steers) {
         return Cow::Borrowed(json);
@@ -161,7 +168,7 @@ pub(super) fn clean_json(json: &str) -> Cow<'_, str> {
 }
 
 /// The first `chars` characters of a text on one line, cleaned, with `…` where there is more.
-pub(super) fn short(text: &str, chars: usize) -> String {
+pub fn short(text: &str, chars: usize) -> String {
     let cut = match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

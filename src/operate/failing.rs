@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::format::{short, spell};
+use crate::model::format::{short, spell};
 use crate::store::AttemptLine;
 
 /// How many failing destinations are shown.
@@ -11,18 +11,21 @@ const FAILING: usize = 10;
 
 /// A destination that failed lately.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Failing<'a> {
-    pub(super) destination: &'a str,
-    /// How many attempts are recorded, and how many of them failed.
-    pub(super) attempts: u64,
-    pub(super) failed: u64,
-    pub(super) last_failure: &'a AttemptLine,
+pub struct Failing<'a> {
+    /// The destination, as text.
+    pub destination: &'a str,
+    /// How many attempts are recorded …
+    pub attempts: u64,
+    /// … and how many of them failed.
+    pub failed: u64,
+    /// The latest of those.
+    pub last_failure: &'a AttemptLine,
     /// Whether its latest attempt succeeded.
-    pub(super) recovered: bool,
+    pub recovered: bool,
 }
 
 /// The destinations that failed lately, the worst first.
-pub(super) fn failing(attempts: &[AttemptLine]) -> Vec<Failing<'_>> {
+pub fn failing(attempts: &[AttemptLine]) -> Vec<Failing<'_>> {
     let mut by_destination: BTreeMap<&str, Vec<&AttemptLine>> = BTreeMap::new();
     for line in attempts {
         by_destination.entry(&line.destination).or_default().push(line);
@@ -47,7 +50,7 @@ pub(super) fn failing(attempts: &[AttemptLine]) -> Vec<Failing<'_>> {
 }
 
 /// Whether the latest attempt to a destination succeeded, of those that were recorded.
-pub(super) fn works(attempts: &[AttemptLine], destination: &str) -> bool {
+pub fn works(attempts: &[AttemptLine], destination: &str) -> bool {
     let of_it = attempts.iter().filter(|line| line.destination == destination);
     of_it.max_by_key(|line| line.started_ms).is_some_and(|last| !failed(last))
 }
@@ -57,7 +60,7 @@ fn failed(line: &AttemptLine) -> bool {
 }
 
 /// What an attempt came to, shortly.
-pub(super) fn outcome(line: &AttemptLine) -> String {
+pub fn outcome(line: &AttemptLine) -> String {
     let what = match (line.status, line.error.as_deref()) {
         (Some(status), _) => status.to_string(),
         (None, Some(error)) => short(error, 60),

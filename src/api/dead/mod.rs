@@ -1,0 +1,105 @@
+//! `/dead`: what could not be delivered is listed, shown, replayed and purged.
+//!
+//! Every request does a bounded piece of work, and tells where to go on.
+
+mod change;
+mod select;
+
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::select::{FilterText, Select};
+use super::{Api, ApiError};
+use crate::model::EntryId;
+use crate::operate::dead::{self, Whole, as_json};
+use crate::store::Redis;
+
+/// How many letters a page has at most, and where nothing is said.
+const MOST: usize = 500;
+const PAGE: usize = 50;
+/// How many times 200 letters are looked at for one page.
+const LOOKS: usize = 25;
+
+/// The routes of this group.
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/dead", get(list).delete(purge))
+        .route("/dead/replay", post(replay))
+        .route("/dead/{id}", get(show).delete(purge_one))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    destination: Option<String>,
+    instance: Option<String>,
+    event: Option<String>,
+    reason: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// The newest first.
+async fn list(
+    State(redis): State<Redis>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(ListQuery { destination, instance, event, reason, since, until, limit, cursor }) = query?;
+    let text = FilterText { destination, instance, event, reason, since, until };
+    let wanted = text.wanted().map_err(ApiError::bad_request)?;
+    let limit = limit.unwrap_or(PAGE);
+    if !(1..=MOST).contains(&limit) {
+        return Err(ApiError::bad_request(format!("limit is {limit}; write a number from 1 to {MOST}")));
+    }
+    let from = cursor.as_deref().map(id_of).transpose()?;
+    let filter = wanted.filter(&redis).await?;
+    let page = redis.dead_letters_of(&filter, from.as_ref(), limit, LOOKS).await?;
+    let letters: Vec<Value> = page.letters.iter().map(as_json).collect();
+    Ok(Json(json!({ "letters": letters, "next": page.next.as_ref().map(EntryId::as_str) })))
+}
+
+/// With its payload as it was pushed.
+async fn show(State(redis): State<Redis>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let id = id_of(&id)?;
+    let (found, body) = redis.dead_letter(&id).await?.ok_or_else(|| missing(&id))?;
+    // Not by way of a `Value`: the payload stays as it was pushed, byte for byte.
+    let text = serde_json::to_string(&Whole::new(&found, &body))
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+async fn replay(State(redis): State<Redis>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    change::replay(&redis, Select::of_body(&body)?).await.map(Json)
+}
+
+async fn purge(
+    State(redis): State<Redis>,
+    query: Result<Query<select::PurgeQuery>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    change::purge(&redis, query?.0.select()?).await.map(Json)
+}
+
+async fn purge_one(State(redis): State<Redis>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let id = id_of(&id)?;
+    match redis.purge(std::slice::from_ref(&id)).await? {
+        0 => Err(missing(&id)),
+        purged => Ok(Json(json!({ "purged": purged }))),
+    }
+}
+
+fn id_of(text: &str) -> Result<EntryId, ApiError> {
+    dead::id(text).map_err(|why| ApiError::bad_request(format!("'{text}' is no dead letter's id: {why}")))
+}
+
+fn missing(id: &EntryId) -> ApiError {
+    ApiError::not_found(format!("there is no dead letter {id}: it was replayed or purged, or never was"))
+}

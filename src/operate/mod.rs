@@ -1,0 +1,5 @@
+//! What operators see and do, by whichever way they ask: the commands and the HTTP API are two faces of it.
+
+pub mod dead;
+mod failing;
+pub mod stats;
