@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::decide::fan_out::GlobalRule;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
-use crate::flow::{DEAD_AFTER, Destinations, Health, Lease, Outage};
+use crate::flow::{DEAD_AFTER, Desk, Destinations, Health, Lease, Outage};
 use crate::http::{Client, ClientSettings};
 use crate::model::{Held, Target, Webhook};
 use crate::store::{Beat, Redis, RedisSettings, StoreError};
@@ -57,14 +57,16 @@ pub async fn run(config: &Config, stop: CancellationToken) -> Result<(), StartEr
     let redis = Redis::open(&redis_settings(config))?;
     let client = Client::new(client_settings(config))?;
     let destinations = destinations(config)?;
+    let (desk, asks) = Desk::new();
     let watched = Watched {
         health: Health::new(stop.clone()),
         metrics: Arc::new(Metrics::new()),
         held: Held::default(),
+        asks,
     };
     // Before Redis is there: whoever asks how the worker is, is to be told.
-    let admin = Admin::start(config, &redis, &client, &watched).await?;
-    let ended = work(config, &redis, client, destinations, &watched, stop).await;
+    let admin = Admin::start(config, &redis, &client, &watched, desk).await?;
+    let ended = work(config, &redis, client, destinations, watched, stop).await;
     admin.end().await;
     ended
 }
@@ -75,7 +77,7 @@ async fn work(
     redis: &Redis,
     client: Client,
     destinations: Destinations,
-    watched: &Watched,
+    watched: Watched,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let Some(lease) = join(redis, &stop).await? else {
@@ -87,7 +89,7 @@ async fn work(
 
     let (lease_told, lease) = watch::channel(lease);
     watched.health.joined(lease.clone());
-    let stages = Stages::of(config, redis, client, destinations, lease_told, watched.clone())?;
+    let stages = Stages::of(config, redis, client, destinations, lease_told, watched)?;
     let ended = stages.run(config, stop).await?;
     let name = Arc::clone(&lease.borrow().name);
     leave(redis, &name).await;

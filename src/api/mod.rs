@@ -5,6 +5,7 @@
 
 mod auth;
 mod dead;
+mod destinations;
 mod error;
 mod health;
 mod metrics;
@@ -22,7 +23,7 @@ pub use self::error::ApiError;
 pub use self::metrics::Scraper;
 pub use self::server::serve;
 use crate::decide::webhook::CustomEvents;
-use crate::flow::Health;
+use crate::flow::{Desk, Health};
 use crate::http::Client;
 use crate::model::Secret;
 use crate::store::Redis;
@@ -47,6 +48,8 @@ pub struct Api {
     pub client: Client,
     /// How the worker is.
     pub health: Health,
+    /// Where its lanes are asked.
+    pub desk: Desk,
     /// Where its numbers come from.
     pub scraper: Scraper,
     /// The settings.
@@ -62,7 +65,11 @@ impl FromRef<Api> for Redis {
 impl Api {
     /// All routes.
     fn router(self) -> Router {
-        let keyed = Router::new().merge(metrics::routes()).merge(stats::routes()).merge(dead::routes());
+        let keyed = Router::new()
+            .merge(metrics::routes())
+            .merge(stats::routes())
+            .merge(dead::routes())
+            .merge(destinations::routes());
         let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
         keyed
             .fallback(error::no_route)

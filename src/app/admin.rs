@@ -13,6 +13,7 @@ use super::StartError;
 use super::stages::Watched;
 use crate::api::{self, Api, ApiSettings, Scraper};
 use crate::config::{Config, DEFAULT_ADMIN_ADDR};
+use crate::flow::Desk;
 use crate::http::Client;
 use crate::store::Redis;
 
@@ -32,6 +33,7 @@ impl Admin {
         redis: &Redis,
         client: &Client,
         watched: &Watched,
+        desk: Desk,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let Some(addr) = config.admin_addr else { return Ok(Self { serving: None, stop }) };
@@ -56,6 +58,7 @@ impl Admin {
             redis: redis.clone(),
             client: client.clone(),
             health: watched.health.clone(),
+            desk,
             scraper: Scraper::new(redis.clone(), Arc::clone(&watched.metrics), watched.held.clone()),
             settings: Arc::new(settings),
         };

@@ -11,7 +11,7 @@ use super::{StartError, new_name};
 use crate::config::Config;
 use crate::decide::lane::BreakerSettings;
 use crate::flow::{
-    Attempting, BEAT_TIMEOUT, Destinations, Dispatcher, Due, Health, Heartbeat, Intake, Lease, Limits,
+    Ask, Attempting, BEAT_TIMEOUT, Destinations, Dispatcher, Due, Health, Heartbeat, Intake, Lease, Limits,
     Promoter, Reclaim, Recovery, Room, Router, Routing, Settler, Trimmer, Undertaker, Unparker, Work,
 };
 use crate::http::Client;
@@ -50,12 +50,14 @@ pub(super) struct Stages {
 }
 
 /// What of a worker is told to whoever asks.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Watched {
     pub(super) health: Health,
     pub(super) metrics: Arc<Metrics>,
     /// What it holds.
     pub(super) held: Held,
+    /// What is asked of its lanes.
+    pub(super) asks: mpsc::Receiver<Ask>,
 }
 
 /// Why a worker ended.
@@ -73,7 +75,7 @@ impl Stages {
         lease_told: watch::Sender<Lease>,
         watched: Watched,
     ) -> Result<Self, StartError> {
-        let Watched { health, metrics, held } = watched;
+        let Watched { health, metrics, held, asks } = watched;
         let lease = lease_told.subscribe();
         let (settle, work) = mpsc::channel(SETTLE_QUEUE);
         let (dispatch, deliveries) = mpsc::channel(DISPATCH_QUEUE);
@@ -123,6 +125,7 @@ impl Stages {
                 unparker: Arc::clone(&unparker),
                 room,
                 metrics: Arc::clone(&metrics),
+                asks,
             },
             deliveries,
             unparker,

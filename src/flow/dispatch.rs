@@ -1,6 +1,7 @@
 //! The dispatcher: which delivery is attempted next, and how many at a time. It is the owner of all lanes and of all
 //! attempts in flight.
 
+mod asked;
 mod running;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,6 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::asked::Failures;
+pub use self::asked::{Ask, Desk, KnownLane, LastFailure, NoAnswer};
 use self::running::{Ended, Running};
 use super::lanes::{Bounds, Lanes, Load, Parking};
 use super::{Attempting, Cause, Due, Lease, News, Room, Unparker, Work};
@@ -48,6 +51,8 @@ pub struct Dispatcher {
     pub room: Room,
     /// Where it tells what it holds.
     pub metrics: Arc<Metrics>,
+    /// What operators ask, and order.
+    pub asks: mpsc::Receiver<Ask>,
 }
 
 /// What may be in flight and in memory, and how receivers are treated.
@@ -84,6 +89,7 @@ struct State {
     suspects: VecDeque<Delivery>,
     /// What is on its way to the settler.
     out: VecDeque<Work>,
+    failures: Failures,
     began: Instant,
 }
 
@@ -104,6 +110,7 @@ impl Dispatcher {
             fetches: JoinSet::new(),
             suspects: VecDeque::new(),
             out: VecDeque::new(),
+            failures: Failures::default(),
             began: Instant::now(),
         };
         let mut sweep = interval(SWEEP);
@@ -145,6 +152,7 @@ impl Dispatcher {
                     }
                 }
                 _ = sweep.tick() => self.sweep(&mut state),
+                Some(ask) = self.asks.recv() => state.answer(ask),
                 () = sleep_until(turn) => {}
             }
         }
@@ -269,6 +277,7 @@ impl Dispatcher {
         // Not the time it waited for the settler, which may be that of an outage.
         let now = outcome.as_ref().map_or_else(|| state.began.elapsed(), |(_, at)| *at - state.began);
         let outcome = outcome.map(|(outcome, _)| outcome);
+        outcome.iter().for_each(|outcome| state.failures.note(&to, outcome));
         let is_final = |status| status == 410 || self.limits.non_retryable.contains(&status);
         let sign = outcome.as_ref().map(|outcome| Sign::of(outcome, is_final));
         let (change, left) = state.lanes.end(&to, ticket, sign, now, rand::random());

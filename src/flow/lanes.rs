@@ -6,10 +6,10 @@
 //! - those that were good, but not of late, begin nothing once three quarters are taken, and the last eighth is for
 //!   those that answer at this moment;
 //! - no lane has more in flight than slots are free: however many lanes are busy, some are left;
-//! - memory is shared alike; what could not begin within about a second is to be parked.
+//! - memory is shared alike. What could not begin within about a second is to be parked.
 
 mod parked;
-mod view;
+pub(super) mod view;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;

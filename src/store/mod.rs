@@ -6,6 +6,7 @@
 mod connect;
 mod dead;
 mod deliveries;
+mod destinations;
 mod error;
 mod events;
 mod inspect;
@@ -21,6 +22,7 @@ mod workers;
 pub use connect::{Redis, RedisSettings};
 pub use dead::{DeadFilter, DeadLetter, DeadPage, DeadRecord, DeadSource, ErrorDelivery, Replayed};
 pub use deliveries::{Ownership, Promoted, PutBack, Rest};
+pub use destinations::{ParkFacts, ParkPage};
 pub use error::{ErrorKind, StoreError};
 pub use events::{Acknowledged, Counter, Reader, Taken};
 pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};

@@ -133,13 +133,13 @@ impl Redis {
         self.query(cmd("ZCARD").arg(self.keys().park(destination))).await
     }
 
-    /// Ends the backoff of every delivery to some destinations.
+    /// Ends the backoff of every delivery to some destinations; of how many it did.
     ///
     /// # Errors
     /// When Redis does not answer; doing it again is harmless.
-    pub async fn end_backoff(&self, destinations: &[Destination]) -> Result<(), StoreError> {
+    pub async fn end_backoff(&self, destinations: &[Destination]) -> Result<u64, StoreError> {
         let texts: HashSet<String> = destinations.iter().map(ToString::to_string).collect();
-        let mut cursor = 0;
+        let (mut cursor, mut ended) = (0, 0);
         loop {
             let mut scan = cmd("ZSCAN");
             scan.arg(self.keys().retry()).arg(cursor).arg("COUNT").arg(SCAN);
@@ -148,6 +148,7 @@ impl Redis {
             let members: Vec<&str> =
                 found.iter().map(|(member, _)| member.as_str()).filter(|member| is_to(member)).collect();
             if !members.is_empty() {
+                ended += members.len() as u64;
                 let mut end = cmd("ZADD");
                 end.arg(self.keys().retry()).arg("XX");
                 for member in members {
@@ -156,7 +157,7 @@ impl Redis {
                 let _: Value = self.query(&end).await?;
             }
             if next == 0 {
-                return Ok(());
+                return Ok(ended);
             }
             cursor = next;
         }

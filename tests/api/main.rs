@@ -8,5 +8,6 @@ mod support;
 mod access;
 mod caller;
 mod dead;
+mod destinations;
 mod metrics;
 mod stats;

@@ -128,6 +128,13 @@ impl Breaker {
         }
     }
 
+    /// Where it is open, the probe is due. How long it opens next stays as it is.
+    pub(super) fn probe_now(&mut self, now: Duration) {
+        if let State::Open { until } = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
     fn open(&mut self, now: Duration, random: f64) {
         let factor = 1.0 + JITTER * (2.0 * random.clamp(0.0, 1.0) - 1.0);
         self.state = State::Open { until: now + self.interval.mul_f64(factor) };

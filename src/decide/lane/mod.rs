@@ -277,6 +277,11 @@ impl Lane {
         self.in_flight.values().next().map_or(Duration::ZERO, |began| now.saturating_sub(*began))
     }
 
+    /// Makes the probe of an open breaker due: somebody says that the receiver is back.
+    pub fn probe_now(&mut self, now: Duration) {
+        self.breaker.probe_now(now);
+    }
+
     /// Until when the breaker is open, if it is: then its probe is due.
     pub fn open_until(&self, now: Duration) -> Option<Duration> {
         match self.breaker.gate(now) {
