@@ -23,6 +23,8 @@ pub(super) fn routes() -> Router<Api> {
         .route("/destinations", get(list))
         .route("/destinations/{destination}", get(show))
         .route("/destinations/{destination}/retry-now", post(retry_now))
+        .route("/destinations/{destination}/pause", post(pause))
+        .route("/destinations/{destination}/resume", post(resume))
 }
 
 #[derive(Deserialize)]
@@ -63,6 +65,14 @@ async fn show(State(api): State<Api>, Path(destination): Path<String>) -> Result
 async fn retry_now(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
     let destination = parse(&destination)?;
     Ok(Json(destinations::retry_now(&api.desk, &api.redis, &destination).await?))
+}
+
+async fn pause(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(destinations::set_paused(&api.redis, &parse(&destination)?, true).await?))
+}
+
+async fn resume(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(destinations::set_paused(&api.redis, &parse(&destination)?, false).await?))
 }
 
 fn parse(destination: &str) -> Result<Destination, ApiError> {

@@ -65,6 +65,11 @@ impl Hooks {
         Ok(found)
     }
 
+    /// The version that what is known is of.
+    pub(super) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
     fn remember(&self, version: u64, read: Vec<(String, Arc<Hook>)>) {
         let mut known = self.lock();
         // A version that went back is a Redis that lost its data: what is known is of no worth then, either.

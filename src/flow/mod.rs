@@ -23,6 +23,7 @@ mod hooks;
 mod lanes;
 mod lease;
 mod outage;
+mod pauses;
 mod promote;
 mod read;
 mod reclaim;

@@ -12,6 +12,7 @@ use super::deliveries::{Destinations, Make, Step};
 use super::entry::{Arrival, Entry, key_of, read_due, read_new, unreadable_due};
 use super::hooks::Hooks;
 use super::outage::Outage;
+use super::pauses::{self, Pauses};
 use super::{Due, Room, Work, deliveries};
 use crate::model::{Delivery, Destination, Held};
 use crate::store::{Found, Redis, StoreError, Taken};
@@ -25,6 +26,7 @@ pub struct Router {
     /// The server.
     redis: Redis,
     hooks: Hooks,
+    pauses: Pauses,
     settings: Routing,
     dispatch: mpsc::Sender<Delivery>,
     settle: mpsc::Sender<Work>,
@@ -57,12 +59,24 @@ impl Router {
         dispatch: mpsc::Sender<Delivery>,
         settle: mpsc::Sender<Work>,
     ) -> Self {
-        Self { hooks: Hooks::new(redis.clone()), redis, settings, dispatch, settle }
+        Self {
+            hooks: Hooks::new(redis.clone()),
+            pauses: Pauses::new(redis.clone()),
+            redis,
+            settings,
+            dispatch,
+            settle,
+        }
     }
 
     /// How much more this process may take in.
     pub(super) fn room(&self) -> &Room {
         &self.settings.room
+    }
+
+    /// Whether a destination is paused, as far as is known.
+    pub(super) fn is_paused(&self, destination: &Destination) -> bool {
+        self.pauses.has(destination)
     }
 
     /// Sorts destinations: those that nothing can be sent to (their webhooks were removed or switched off, or are
@@ -78,6 +92,7 @@ impl Router {
         let instances: Vec<_> = destinations.iter().filter_map(instance).collect();
         let instances: Vec<&str> = instances.iter().map(|instance| &**instance).collect();
         let hooks = self.hooks.of(&instances).await?;
+        self.pauses.at(self.hooks.version()).await?;
         let (mut lost, mut due) = (Vec::new(), Vec::new());
         for destination in destinations {
             match deliveries::resolve(&self.settings.destinations, &hooks, &destination) {
@@ -162,6 +177,7 @@ impl Router {
         let entries = self.read(arrivals, waiting.into_iter());
         let instances: HashSet<&str> = entries.iter().filter_map(Entry::instance).collect();
         let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>()).await?;
+        let paused = self.pauses.at(self.hooks.version()).await?;
         let Routing { destinations, held, max_age, .. } = &self.settings;
         let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
         let expired_before_ms = unix_ms().saturating_sub(max_age_ms);
@@ -171,6 +187,7 @@ impl Router {
             .into_iter()
             .zip(takeovers)
             .flat_map(|(entry, takeovers)| make.steps(entry, takeovers))
+            .map(|step| pauses::hold(step, &paused))
             .collect())
     }
 

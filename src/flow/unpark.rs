@@ -12,6 +12,7 @@ use super::attempt::unix_ms;
 use super::entry::Arrival;
 use super::lease::Lease;
 use super::outage::Outage;
+use super::pauses;
 use super::reclaim::End;
 use super::{Due, Reclaim, Router};
 use crate::model::Destination;
@@ -96,7 +97,7 @@ impl Unparker {
             }
             // Others have their turns between, and the webhook may be set again: what is left is due at once.
             let until = Instant::now() + A_TURN;
-            while self.fetch(&destination, GIVEN_UP, Some(Duration::ZERO), stop).await? > 0
+            while self.take(&destination, GIVEN_UP, Some(Duration::ZERO), stop).await? > 0
                 && Instant::now() < until
             {
                 self.router.room().wait(stop).await?;
@@ -106,8 +107,22 @@ impl Unparker {
     }
 
     /// Takes up to `count` parked deliveries to a destination in, and some of what has expired. Returns how many are
-    /// left, at which nobody looks for `wait`; where none is given, the index knows when.
+    /// left, at which nobody looks for `wait`; where none is given, the index knows when. Of a paused destination only
+    /// what has expired is taken in, and nothing is left to be asked for.
     pub(super) async fn fetch(
+        &self,
+        destination: &Destination,
+        count: usize,
+        wait: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<u64, End> {
+        if self.router.is_paused(destination) {
+            return self.take(destination, 0, Some(pauses::LOOK), stop).await.map(|_| 0);
+        }
+        self.take(destination, count, wait, stop).await
+    }
+
+    async fn take(
         &self,
         destination: &Destination,
         count: usize,

@@ -90,11 +90,14 @@ pub enum ParkReason {
     Slots,
     /// Others are parked that came before.
     Behind,
+    /// An operator has paused the destination.
+    Paused,
 }
 
 impl ParkReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Down, Self::Slow, Self::RateLimit, Self::Slots, Self::Behind];
+    pub const ALL: [Self; 6] =
+        [Self::Down, Self::Slow, Self::RateLimit, Self::Slots, Self::Behind, Self::Paused];
 
     /// The reason as it is stored and shown.
     pub fn as_str(self) -> &'static str {
@@ -104,6 +107,7 @@ impl ParkReason {
             Self::RateLimit => "rate_limit",
             Self::Slots => "slots",
             Self::Behind => "behind",
+            Self::Paused => "paused",
         }
     }
 }

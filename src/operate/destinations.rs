@@ -92,6 +92,15 @@ pub async fn retry_now(
     Ok(json!({ "destination": destination.to_string(), "retries": retries, "parked": parked }))
 }
 
+/// Pauses a destination for all workers, or has it go on.
+///
+/// # Errors
+/// When Redis does not answer; doing it again is harmless.
+pub async fn set_paused(redis: &Redis, destination: &Destination, paused: bool) -> Result<Value, StoreError> {
+    let changed = if paused { redis.pause(destination).await? } else { redis.resume(destination).await? };
+    Ok(json!({ "destination": destination.to_string(), "paused": paused, "changed": changed }))
+}
+
 async fn with_parks(redis: &Redis, lanes: Vec<KnownLane>) -> Result<Vec<Value>, StoreError> {
     let destinations: Vec<&Destination> = lanes.iter().map(|known| &known.destination).collect();
     let parks = redis.park_facts(&destinations).await?;
@@ -108,6 +117,7 @@ fn as_json(destination: &Destination, known: Option<&KnownLane>, park: &ParkFact
     });
     json!({
         "destination": destination.to_string(),
+        "paused": park.paused_ms.map(time),
         "lane": known.map(lane),
         "parked": (park.parked > 0).then_some(parked),
     })

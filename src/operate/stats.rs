@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 pub use super::failing::{Failing, failing, outcome, works};
 use crate::decide::fitness;
-use crate::model::ServerFacts;
 use crate::model::format::time;
+use crate::model::{Destination, ServerFacts};
 use crate::store::{
     AttemptLine, Counter, ErrorKind, LastOutage, Park, Parked, Redis, StoreError, StreamFacts, Summary,
     WaitingDelivery,
@@ -35,6 +35,8 @@ pub struct Stats {
     pub next: Vec<WaitingDelivery>,
     /// What is parked.
     pub parked: Parked,
+    /// The paused destinations, and since when each is, Unix ms.
+    pub paused: Vec<(Destination, u64)>,
     /// Recent attempts, the newest batch first.
     pub attempts: Vec<AttemptLine>,
 }
@@ -59,6 +61,7 @@ impl Stats {
             summary: redis.summary().await?,
             next: redis.waiting_deliveries(WAITING).await?,
             parked: redis.parked(PARKED).await?,
+            paused: redis.paused().await?,
             attempts: redis.recent_attempts(BATCHES).await?,
         })
     }
@@ -121,6 +124,7 @@ impl Stats {
             },
             "parked": list_json(&self.parked, summary.now_ms),
             "parked_total": total_json(&self.parked),
+            "paused": self.paused.iter().map(paused_json).collect::<Vec<_>>(),
             "dead": {
                 "letters": summary.dead,
                 "oldest": summary.dead_span_ms.map(|(oldest, _)| time(oldest)),
@@ -132,6 +136,10 @@ impl Stats {
             "failing": failing(&self.attempts).iter().map(as_failing).collect::<Vec<_>>(),
         })
     }
+}
+
+fn paused_json((destination, since): &(Destination, u64)) -> Value {
+    json!({ "destination": destination.to_string(), "since": time(*since) })
 }
 
 fn server_json(server: &ServerFacts) -> Value {

@@ -18,6 +18,8 @@ pub struct ParkFacts {
     pub reason: Option<String>,
     /// When somebody looks at them next, Unix ms; 0 for at once.
     pub next_ms: Option<u64>,
+    /// Since when the destination is paused, Unix ms.
+    pub paused_ms: Option<u64>,
 }
 
 /// Some of the destinations with parked deliveries.
@@ -46,9 +48,10 @@ impl Redis {
             pipeline.cmd("ZRANGE").arg(&park).arg(0).arg(0).arg("WITHSCORES");
             pipeline.cmd("HGET").arg(keys.parked()).arg(&text);
             pipeline.cmd("ZSCORE").arg(keys.parks()).arg(&text);
+            pipeline.cmd("HGET").arg(keys.paused()).arg(&text);
         }
         let replies: Vec<redis::Value> = self.pipe(&pipeline).await?;
-        replies.chunks_exact(4).map(facts).collect()
+        replies.chunks_exact(5).map(facts).collect()
     }
 
     /// About `count` destinations with parked deliveries, from `cursor` (0: the beginning) on; one may come twice.
@@ -90,5 +93,6 @@ fn facts(replies: &[redis::Value]) -> Result<ParkFacts, StoreError> {
         since_ms: told.and_then(|(since, _)| since.parse().ok()),
         reason: told.map(|(_, reason)| reason.to_owned()),
         next_ms: next.map(|ms| ms as u64),
+        paused_ms: read(&replies[4])?,
     })
 }

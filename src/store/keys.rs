@@ -55,6 +55,11 @@ impl Keys {
         self.of("parked")
     }
 
+    /// Hash of paused destination → since when, Unix ms.
+    pub fn paused(&self) -> String {
+        self.of("paused")
+    }
+
     /// String that is there for as long as nothing more is to be told of a destination.
     pub fn told(&self, destination: &Destination) -> String {
         self.of(&format!("told:{destination}"))

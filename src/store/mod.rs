@@ -12,6 +12,7 @@ mod events;
 mod inspect;
 mod keys;
 mod parks;
+mod pauses;
 mod publish;
 mod script;
 mod server;

@@ -33,4 +33,5 @@ scripts! {
     PARKS = "parks.lua";
     TELL = "tell.lua";
     RECLAIM = "reclaim.lua";
+    PAUSE = "pause.lua";
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::caller::Caller;
-use crate::support::{Answer, Gate, LONG_WAITS, Receiver, RedisServer, eventually, until};
+use crate::support::{
+    Answer, Gate, LONG_WAITS, Receiver, RedisServer, Worker, eventually, run_command, until,
+};
 
 async fn show(caller: &Caller, destination: &str) -> Value {
     let answered = caller.get(&format!("/destinations/{destination}")).await;
@@ -163,4 +165,79 @@ async fn what_cannot_be_read_is_refused() {
     assert_eq!(caller.get("/destinations/global/retry-now").await.status, 405);
     redis.kill();
     assert_eq!(caller.get("/destinations").await.status, 503);
+}
+
+async fn order(caller: &Caller, destination: &str, what: &str) -> Value {
+    let answered = caller.post(&format!("/destinations/{destination}/{what}"), "").await;
+    assert_eq!(answered.status, 200, "{}", String::from_utf8_lossy(&answered.body));
+    answered.json()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_paused_destination_and_all_of_it_once_it_goes_on() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &LONG_WAITS).await;
+    let mut other = Worker::start(&redis, &LONG_WAITS).await;
+    caller.until_ready().await;
+    let (receiver, status) = Receiver::switchable(503).await;
+    redis.set_url("a", &receiver.url("/a")).await;
+    redis.set_url("b", &receiver.url("/b")).await;
+    // One that waits for its second attempt when the pause begins.
+    let early = redis.push(r#"{"event":"call","instance":"a"}"#).await;
+    redis.until_waiting(1).await;
+    status.store(200, Ordering::SeqCst);
+    assert_eq!(order(&caller, "instance:a", "pause").await["changed"], true);
+    assert_eq!(order(&caller, "instance:a", "pause").await["changed"], false);
+    redis.end_all_waits().await;
+    for _ in 0..20 {
+        redis.push(r#"{"event":"call","instance":"a"}"#).await;
+        redis.push(r#"{"event":"call","instance":"b"}"#).await;
+    }
+    receiver.wait_for_on("/b", 20).await;
+    until("all to be parked", || async {
+        let told = caller.get("/destinations/instance:a").await.json();
+        told["parked"]["deliveries"] == 21 && told["parked"]["reason"] == "paused"
+    })
+    .await;
+    // Whoever restarts, or is asked to try now, respects it as well.
+    other.stop();
+    let _other = Worker::start(&redis, &LONG_WAITS).await;
+    order(&caller, "instance:a", "retry-now").await;
+    redis.push(r#"{"event":"call","instance":"a"}"#).await;
+    until("that to be parked too", || async {
+        show(&caller, "instance:a").await["parked"]["deliveries"] == 22
+    })
+    .await;
+    assert_eq!(receiver.received_on("/a").len(), 1, "the attempt from before");
+    assert!(show(&caller, "instance:a").await["paused"].is_string());
+    assert_eq!(caller.get("/stats").await.json()["paused"][0]["destination"], "instance:a");
+    assert!(run_command(&redis, &["status"]).contains("instance:a ("));
+
+    assert_eq!(order(&caller, "instance:a", "resume").await["changed"], true);
+    assert_eq!(order(&caller, "instance:a", "resume").await["changed"], false);
+    let received = receiver.wait_for_on("/a", 23).await;
+    redis.until_settled().await;
+    assert_eq!(receiver.received_on("/a").len(), 23, "each once");
+    let second = received.iter().rfind(|request| request.id() == early).unwrap();
+    assert_eq!(second.attempt(), 2, "waiting used up no attempt");
+    let told = show(&caller, "instance:a").await;
+    assert_eq!((&told["paused"], &told["parked"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn what_is_paused_for_too_long_is_given_up_as_anything_that_waits() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &[("WEBHOOK_RETRY_MAX_AGE_SECONDS", "1")]).await;
+    caller.until_ready().await;
+    let receiver = Receiver::start().await;
+    redis.set_url("a", &receiver.url("/")).await;
+    order(&caller, "instance:a", "pause").await;
+    redis.push(r#"{"event":"call","instance":"a"}"#).await;
+    until("it to be parked", || async { redis.len("webhooks").await == 0 }).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    // Somebody looks once a minute; now is sooner.
+    order(&caller, "instance:a", "retry-now").await;
+    until("it to be dead", || async { redis.dead().await.len() == 1 }).await;
+    assert_eq!(redis.dead().await[0]["reason"], b"expired");
+    assert_eq!(receiver.count(), 0);
 }

@@ -64,6 +64,7 @@ fn why(park: &Park, works: bool, now_ms: u64) -> (String, Tone) {
             ("no free slots for receivers that are not known to be good", Tone::Doubtful)
         }
         Some(ParkReason::Behind) => ("behind others that were parked before", Tone::Plain),
+        Some(ParkReason::Paused) => ("paused by an operator, until it is resumed", Tone::Doubtful),
         None => return (short(&park.reason, 40), Tone::Plain),
     };
     (why.to_owned(), tone)

@@ -15,6 +15,9 @@ const SILENT: Duration = Duration::from_secs(3);
 /// How many workers are shown by name.
 const WORKERS: usize = 4;
 
+/// How many paused destinations are shown by name.
+const PAUSED: usize = 4;
+
 /// What was read, as it is shown.
 pub(super) struct View(pub(super) Stats);
 
@@ -48,6 +51,7 @@ impl View {
             ("due again", stream(&summary.ready, now_ms)),
             ("in backoff", waiting),
             ("parked", parked::total(&self.0.parked)),
+            ("paused", self.paused()),
             ("dead", dead),
             ("workers", self.workers()),
             ("webhooks", summary.webhooks.to_string()),
@@ -78,6 +82,20 @@ impl View {
             told.push(("last outage", format!("{took}, {ago}: {error}; {} so far", outage.count)));
         }
         told
+    }
+
+    fn paused(&self) -> String {
+        let paused = &self.0.paused;
+        let named = paused.iter().take(PAUSED).map(|(to, since)| {
+            format!("{} ({})", short(&to.to_string(), 60), relative(*since, self.0.summary.now_ms))
+        });
+        let mut named: Vec<String> = named.collect();
+        match paused.len() {
+            0 => return "none".to_owned(),
+            all if all > PAUSED => named.push(format!("and {} more", all - PAUSED)),
+            _ => {}
+        }
+        named.join(", ")
     }
 
     fn workers(&self) -> String {
@@ -167,6 +185,7 @@ mod tests {
             summary,
             next: Vec::new(),
             parked: Parked::default(),
+            paused: Vec::new(),
             attempts,
         })
     }
