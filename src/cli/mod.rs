@@ -5,6 +5,7 @@
 
 mod check;
 mod dead;
+mod destination;
 mod dev;
 mod exit;
 mod explain;
@@ -80,6 +81,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    #[command(subcommand)]
+    Destination(destination::DestinationCommand),
     Status(status::StatusArgs),
     Listen(listen::ListenArgs),
     Check(check::CheckArgs),
@@ -123,6 +126,7 @@ async fn dispatch(cli: Cli, worker: Worker, redis_url: &mut Option<String>) -> a
         Command::Webhook(command) => webhook::run(command, &Session::open(config()?, out)?).await,
         Command::Explain(args) => explain::run(&args, &Session::open(config()?, out)?).await,
         Command::Dead(command) => dead::run(command, &Session::open(config()?, out)?).await,
+        Command::Destination(command) => destination::run(command, &Session::open(config()?, out)?).await,
         Command::Status(args) => status::run(&args, &Session::open(config()?, out)?).await,
         Command::Listen(args) => listen::run(args, out).await,
         Command::Check(args) => check::run(&args, &Session::open(config()?, out)?).await,

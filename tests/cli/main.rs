@@ -5,6 +5,7 @@ mod support;
 
 mod condition;
 mod dead;
+mod destination;
 mod dev;
 mod explain;
 mod listen;

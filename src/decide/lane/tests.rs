@@ -283,3 +283,17 @@ fn nothing_is_asked_back_that_a_rate_limit_would_keep_waiting() {
     assert_eq!(lane.appetite(now + 73 * SECOND), 0, "the probe is due, and its turn is not");
     assert_eq!(lane.appetite(now + 81 * SECOND), 1);
 }
+
+#[test]
+fn a_receiver_that_somebody_mended_is_tried_at_once_and_by_one_attempt() {
+    let mut now = SECOND;
+    let mut lane = down(&mut now);
+    assert!(matches!(lane.may_begin(now), Err(Hold::Open(_))));
+    lane.probe_now(now);
+    assert_eq!((lane.may_begin(now), lane.is_closed()), (Ok(()), false));
+    let ticket = lane.begin(now);
+    lane.probe_now(now);
+    assert_eq!(lane.may_begin(now), Err(Hold::Probing), "it is under way");
+    assert_eq!(lane.end(ticket, Some(Sign::Failed), now, 0.5), Change::None);
+    assert!(lane.open_until(now).is_some(), "it is down still");
+}
