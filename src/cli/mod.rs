@@ -14,7 +14,6 @@ mod listen;
 mod output;
 mod publish;
 mod run;
-mod samples;
 mod session;
 mod status;
 mod table;

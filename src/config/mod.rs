@@ -7,6 +7,7 @@ mod dotenv;
 mod parse;
 mod problem;
 mod raw;
+mod rules;
 mod variables;
 mod warn;
 

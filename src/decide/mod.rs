@@ -5,6 +5,7 @@
 //! `posthaste explain` tells the truth because it asks the very functions the worker asks.
 
 pub mod error_event;
+pub mod explain;
 pub mod fan_out;
 pub mod fitness;
 pub mod lane;
@@ -12,6 +13,7 @@ pub mod poison;
 pub mod request;
 pub mod retry;
 pub mod route;
+pub mod sample;
 pub mod sign;
 pub mod strip;
 pub mod suggest;

@@ -30,6 +30,7 @@ mod recover;
 mod room;
 mod route;
 mod settle;
+mod trial;
 mod trim;
 mod unpark;
 
@@ -50,6 +51,7 @@ pub use recover::Recovery;
 pub use room::Room;
 pub use route::{Router, Routing};
 pub use settle::Settler;
+pub use trial::{Trial, try_out};
 pub use trim::Trimmer;
 pub use unpark::Unparker;
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::super::listen::Record;
 use super::super::output::{Output, Tone};
-use super::super::samples::SAMPLES;
 use super::super::table::{Table, plain};
+use crate::decide::sample::SAMPLES;
 use crate::store::{DeadFilter, Published, Redis};
 
 /// The sample that the flaky and the broken receiver get.
