@@ -4,20 +4,24 @@
 //! group of routes. Nothing here keeps state of its own: what is stored is in Redis, through `store`.
 
 mod auth;
+mod body;
 mod error;
+mod explain;
 mod health;
+mod instance;
+mod openapi;
 mod server;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::error::ApiError;
 pub use self::server::serve;
-use crate::decide::webhook::CustomEvents;
+use crate::decide::explain::Rules;
 use crate::flow::Health;
 use crate::http::Client;
 use crate::model::Secret;
@@ -30,8 +34,8 @@ pub struct ApiSettings {
     pub api_key: Option<Secret>,
     /// The largest event that is taken.
     pub max_event_bytes: usize,
-    /// The events beyond the known ones that webhooks may list.
-    pub custom_events: CustomEvents,
+    /// Where events go.
+    pub rules: Rules,
 }
 
 /// What every handler may use.
@@ -56,8 +60,8 @@ impl FromRef<Api> for Redis {
 impl Api {
     /// All routes.
     fn router(self) -> Router {
-        let keyed = Router::new();
-        let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+        let keyed = Router::new().merge(explain::routes()).merge(webhooks::routes());
+        let open = Router::new().merge(health::routes()).merge(openapi::routes());
         keyed
             .fallback(error::no_route)
             .method_not_allowed_fallback(error::no_method)

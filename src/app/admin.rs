@@ -50,7 +50,7 @@ impl Admin {
         let settings = ApiSettings {
             api_key: config.api_key.clone(),
             max_event_bytes: config.max_event_bytes,
-            custom_events: config.custom_events.clone(),
+            rules: config.rules(),
         };
         let api = Api {
             redis: redis.clone(),

@@ -7,3 +7,6 @@ mod support;
 
 mod access;
 mod caller;
+mod explain;
+mod openapi;
+mod webhooks;

@@ -21,7 +21,7 @@ pub use probe::{Fields, Letter, fields, payload};
 pub use receiver::{Answer, Gate, Received, Receiver};
 pub use redis_server::RedisServer;
 pub use tls_server::{CA_FILE, TlsServer};
-pub use worker::{LONG_WAITS, SHORT_WAITS, Worker, run_command};
+pub use worker::{LONG_WAITS, SHORT_WAITS, Worker, command, run_command};
 
 /// How long anything may take before a test calls it lost.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -18,6 +18,31 @@ pub fn to_public_json(webhook: &Webhook) -> Value {
     written(webhook, public_url(&webhook.url), |_| MASK)
 }
 
+/// A webhook of an instance as Evolution API 2 tells it, masked as in [`to_public_json`]: its record, flat, with
+/// `webhookByEvents` and `webhookBase64`. The instance's name stands for the ids, and no times are kept. What is ours
+/// (`secret`, `rate_limit`, `disabledReason`, `disabledAt`) follows where there is any. [`super::parse()`] takes it, if
+/// nothing of it was masked.
+pub fn to_record(instance: &str, webhook: &Webhook) -> Value {
+    let mut public = to_public_json(webhook);
+    let mut take = |key: &str| public.as_object_mut().and_then(|public| public.shift_remove(key));
+    let taken = [
+        ("id", Some(instance.into())),
+        ("url", take("url")),
+        ("headers", take("headers")),
+        ("enabled", take("enabled")),
+        ("events", take("events")),
+        ("webhookByEvents", take("byEvents")),
+        ("webhookBase64", take("base64")),
+        ("createdAt", None),
+        ("updatedAt", None),
+        ("instanceId", Some(instance.into())),
+    ];
+    let mut record: Map<String, Value> =
+        taken.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect();
+    record.extend(public.as_object_mut().map(std::mem::take).unwrap_or_default());
+    record.into()
+}
+
 fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a str) -> Value {
     let headers: Map<String, Value> =
         webhook.headers.iter().map(|(name, value)| (name.clone(), text(value).into())).collect();
@@ -71,6 +96,22 @@ mod tests {
                 r#""base64":false,"events":["MESSAGES_UPSERT"],"secret":["***"]}"#
             )
         );
+    }
+
+    #[test]
+    fn a_record_has_the_keys_of_evolution_api_and_can_be_set_again() {
+        let set = br#"{"url":"https://h/a","events":["CALL"],"byEvents":true,"rate_limit":2.5}"#;
+        let webhook = parse(set, &CustomEvents::Any).unwrap();
+        let record = to_record("sales", &webhook).to_string();
+        assert_eq!(
+            record,
+            concat!(
+                r#"{"id":"sales","url":"https://h/a","headers":{},"enabled":true,"events":["CALL"],"#,
+                r#""webhookByEvents":true,"webhookBase64":false,"createdAt":null,"updatedAt":null,"#,
+                r#""instanceId":"sales","rate_limit":2.5}"#
+            )
+        );
+        assert_eq!(parse(record.as_bytes(), &CustomEvents::Any).unwrap(), webhook);
     }
 
     #[test]
