@@ -12,7 +12,7 @@ use super::ApiError;
 /// The longest body that is read whole.
 const MOST_BYTES: usize = 256 * 1024;
 /// How long a whole body may take, however steadily it drips.
-const WHOLE: Duration = Duration::from_secs(30);
+const WHOLE: Duration = Duration::from_secs(20);
 
 /// A body of at most 256 KiB. A longer one is refused before it is read where its length is told, and otherwise as soon
 /// as it is too long.

@@ -11,6 +11,7 @@ mod health;
 mod instance;
 mod openapi;
 mod server;
+mod stream;
 mod webhooks;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::error::ApiError;
-pub use self::server::serve;
+pub use self::server::{listen, serve};
 use crate::decide::explain::Rules;
 use crate::flow::Health;
 use crate::http::Client;

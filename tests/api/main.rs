@@ -1,6 +1,13 @@
 //! The HTTP API of a real worker, asked as anybody would.
 
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,5 +15,7 @@ mod support;
 mod access;
 mod caller;
 mod explain;
+mod hostile;
 mod openapi;
 mod webhooks;
+mod wire;
