@@ -17,5 +17,6 @@ mod caller;
 mod explain;
 mod hostile;
 mod openapi;
+mod readme;
 mod webhooks;
 mod wire;
