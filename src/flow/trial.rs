@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::attempt::unix_ms;
+use crate::decide::error_event::without_secrets;
 use crate::decide::route::Routes;
 use crate::decide::sample::sample;
 use crate::decide::webhook::WebhookError;
@@ -18,11 +19,6 @@ use crate::model::{
 
 /// What the worker sends first to an instance whose webhook names no events.
 const USUAL: &str = "messages.upsert";
-
-/// What stands in a reply where the receiver repeats a secret.
-const MASK: &str = "***";
-/// A shorter one is as likely a part of a word.
-const SECRET_CHARS: usize = 4;
 
 /// What a trial came to.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ pub async fn try_out(
     let started = Instant::now();
     let outcome = client.post(post).await;
     let reply = match &outcome {
-        Outcome::Replied(reply) => masked(String::from_utf8_lossy(&reply.start).into_owned(), webhook),
+        Outcome::Replied(reply) => masked(&reply.start, webhook),
         Outcome::Failed(_) => String::new(),
     };
     let (took, signed) = (started.elapsed(), !webhook.secrets.is_empty());
@@ -128,17 +124,13 @@ fn time(ms: u64) -> String {
 }
 
 /// A reply without the secrets of the webhook: a receiver may well repeat what it was sent.
-fn masked(mut reply: String, webhook: &Webhook) -> String {
+fn masked(reply: &[u8], webhook: &Webhook) -> String {
     let url = url::Url::parse(&webhook.url).ok();
     let of_url = url.as_ref().into_iter().flat_map(|url| [url.password(), url.query()]).flatten();
     let values = webhook.headers.iter().map(|(_, value)| value).chain(&webhook.secrets);
-    let mut values: Vec<&str> = values.map(|value| value.expose().trim()).chain(of_url).collect();
-    // One may be part of another.
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    for value in values.into_iter().filter(|value| value.chars().count() >= SECRET_CHARS) {
-        reply = reply.replace(value, MASK);
-    }
-    reply
+    let values = values.map(|value| value.expose().trim()).chain(of_url).map(str::as_bytes);
+    let masked = without_secrets(reply, &values.collect::<Vec<_>>());
+    String::from_utf8_lossy(&masked).into_owned()
 }
 
 #[cfg(test)]
@@ -150,7 +142,10 @@ mod tests {
     fn what_a_receiver_repeats_of_the_secrets_is_masked() {
         let json = br#"{"url":"https://u:p4ss@h/?key=8","headers":{"Authorization":"Bearer hunter2","X-A":"hunter2","X-B":"1"}}"#;
         let webhook = webhook::parse(json, &CustomEvents::Any).unwrap();
-        let said = r#"{"authorization":"Bearer hunter2","x-a":"hunter2","x-b":"1"} GET /?key=8"#.to_owned();
-        assert_eq!(masked(said, &webhook), r#"{"authorization":"***","x-a":"***","x-b":"1"} GET /?***"#);
+        let said = r#"{"authorization":"Bearer hunter2","x-a":"hunter2","x-b":"1"} GET /?key=8"#;
+        assert_eq!(
+            masked(said.as_bytes(), &webhook),
+            r#"{"authorization":"***","x-a":"***","x-b":"1"} GET /?***"#
+        );
     }
 }
