@@ -9,24 +9,20 @@
 //!
 //! Memory is shared alike. What could not begin within about a second is to be parked.
 
+mod offer;
 mod parked;
+mod sweep;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::parked::Parking;
-use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, PATIENCE, Sign, Ticket, Trust, fits};
+use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, Sign, Ticket, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
 /// What waits for less is on its way: the reader waits for it, instead of it being parked.
 const QUICK: Duration = Duration::from_millis(100);
-/// A delivery that could not begin for so long, whatever was expected, is parked.
-const OVERDUE: Duration = Duration::from_millis(1500);
-/// So many deliveries may wait for a lane however full the memory is.
-const FEW: usize = 4;
-/// A lane that has had nothing to do for so long is forgotten, and what was learnt about its receiver with it.
-const FORGET: Duration = Duration::from_secs(600);
 /// How many lanes that were short of slots are looked at again for each attempt that ends.
 const AGAIN: usize = 4;
 
@@ -132,62 +128,6 @@ impl<T: Load> Lanes<T> {
         self.quick
     }
 
-    /// Takes a delivery to `to` in, or says why it has to be parked. `rate`: attempts a second at most.
-    pub(super) fn offer(
-        &mut self,
-        to: &Destination,
-        item: T,
-        rate: Option<f64>,
-        now: Duration,
-    ) -> Result<(), Parking<T>> {
-        let (free, free_bytes) = (
-            self.bounds.deliveries.saturating_sub(self.waiting),
-            self.bounds.bytes.saturating_sub(self.bytes),
-        );
-        let crowd = self.untrusted_full.is_some() && free < self.bounds.deliveries / 4 * 3;
-        let starved = self.untrusted_full.is_some_and(|since| now.saturating_sub(since) > PATIENCE);
-        let entry = self.entry(to, now);
-        entry.lane.set_rate(rate, now);
-        entry.active = now;
-        // It grows at once and shrinks slowly.
-        entry.heaviest = item.bytes().max(entry.heaviest - entry.heaviest / 64);
-        let ahead = entry.waiting.len();
-        let wait = entry.lane.wait(ahead, now);
-        let is_crowded = crowd || (ahead >= FEW && entry.place == Place::Crowded);
-        let many = ahead >= FEW && ahead >= free / 2;
-        let heavy =
-            ahead >= FEW && entry.bytes + item.bytes() > free_bytes / 2 && !entry.lane.is_quick(QUICK);
-        let reason = if !entry.lane.is_closed() && (wait > Duration::ZERO || ahead > 0) {
-            Some(ParkReason::Down)
-        } else if item.was_parked() {
-            None
-        } else if entry.parked {
-            Some(ParkReason::Behind)
-        } else if wait <= QUICK && !starved && !heavy && !is_crowded {
-            None
-        } else if entry.lane.is_rate_limited(ahead, now) && wait > PATIENCE {
-            Some(ParkReason::RateLimit)
-        } else if (starved || is_crowded) && entry.lane.trust(now) == Trust::None {
-            Some(ParkReason::Slots)
-        } else if wait > PATIENCE || many || heavy {
-            Some(ParkReason::Slow)
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            (entry.parked, entry.parked_since) = (true, true);
-            return Err(Parking { item, reason, wait: wait.min(PATIENCE * 60) });
-        }
-        let bytes = item.bytes();
-        entry.bytes += bytes;
-        entry.waiting.push_back((now, item));
-        self.bytes += bytes;
-        self.waiting += 1;
-        self.ring_again(to, Place::Away);
-        self.refresh(to, now);
-        Ok(())
-    }
-
     /// The next delivery to be attempted, with what to give back when that has ended; none when none may begin.
     pub(super) fn next(&mut self, now: Duration) -> Option<(T, Ticket)> {
         while let Some((std::cmp::Reverse(at), _)) = self.timed.peek()
@@ -263,39 +203,6 @@ impl<T: Load> Lanes<T> {
             self.ring_again(&to, Place::Crowded);
         }
         (change, left)
-    }
-
-    /// Looks at everything that nothing else would: what waits for too long, lanes that were short of slots, lanes
-    /// nobody needs. Returns what is to be parked.
-    pub(super) fn sweep(&mut self, now: Duration) -> Vec<Parking<T>> {
-        while let Some(to) = self.crowded.pop_front() {
-            self.ring_again(&to, Place::Crowded);
-        }
-        let mut parkings = Vec::new();
-        let forgotten = |entry: &Entry<T>| {
-            let is_idle = entry.lane.in_flight() + entry.waiting.len() == 0;
-            is_idle && !entry.parked && !entry.fetching && now.saturating_sub(entry.active) > FORGET
-        };
-        self.lanes.retain(|_, entry| !forgotten(entry));
-        let busy = self.lanes.iter().filter(|(_, e)| e.parked || e.lane.in_flight() + e.waiting.len() > 0);
-        let busy: Vec<Destination> = busy.map(|(to, _)| to.clone()).collect();
-        for to in busy {
-            self.refresh(&to, now);
-            if self.lanes[&to].lane.may_begin(now).is_ok() {
-                self.ring_again(&to, Place::Away);
-            }
-            let entry = &self.lanes[&to];
-            let is_overdue = |since: &Duration| now.saturating_sub((*since).max(entry.begun)) > OVERDUE;
-            let reason = if entry.lane.is_closed() { ParkReason::Slow } else { ParkReason::Down };
-            let left = match entry.waiting.front() {
-                Some((since, _)) if is_overdue(since) => self.empty(&to, reason, now),
-                Some(_) if entry.lane.wait(entry.waiting.len(), now) > PATIENCE * 2 => self.trim(&to, now),
-                _ => Vec::new(),
-            };
-            self.refresh(&to, now);
-            parkings.extend(left);
-        }
-        parkings
     }
 
     /// Takes everything that waits out.

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::sweep::FORGET;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
