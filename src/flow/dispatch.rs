@@ -13,11 +13,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::running::{Ended, Running};
-use super::lanes::{Bounds, Lanes, Load, Parking};
+use super::lanes::{Bounds, Hunger, Lanes, Load, Parking};
 use super::{Attempting, Cause, Due, Lease, News, Room, Unparker, Work};
-use crate::decide::lane::{BreakerSettings, Change, Sign};
+use crate::decide::lane::{BreakerSettings, Change, Pick, Sign};
 use crate::model::{Delivery, Destination, Source};
-use crate::store::Redis;
+use crate::store::{Redis, Which};
 
 /// How often everything is looked at that no event would make it look at.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -294,11 +294,15 @@ impl Dispatcher {
         }
         let now = state.began.elapsed();
         while state.fetches.len() < FETCHES && self.room.entries() > 0 {
-            let Some((to, count)) = state.lanes.next_hungry(now) else { return };
+            let Some(Hunger { to, count, pick }) = state.lanes.next_hungry(now) else { return };
             let wait = state.lanes.open_for(&to, now);
+            let which = match pick {
+                Pick::Late if count > 0 => Which::Late(rand::random()),
+                Pick::Late | Pick::Oldest => Which::Oldest(count),
+            };
             let (unparker, stop) = (Arc::clone(&self.unparker), stop.clone());
             state.fetches.spawn(async move {
-                let left = unparker.fetch(&to, count, wait, &stop).await.ok();
+                let left = unparker.fetch(&to, which, wait, &stop).await.ok();
                 (to, left)
             });
         }

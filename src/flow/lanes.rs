@@ -17,7 +17,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::parked::Parking;
+pub(super) use self::parked::{Hunger, Parking};
 use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, Sign, Ticket, Trust, fits};
 use crate::model::{Destination, ParkReason};
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use posthaste::model::Destination;
+use posthaste::store::{Taken, Unpark, Which};
+
 use crate::support::{Answer, Receiver, RedisServer, Worker, until};
 
 const ENVELOPE: &str = r#"{"event":"call","instance":"sales"}"#;
@@ -166,6 +169,69 @@ async fn the_oldest_come_back_first() {
     let arrived = received[before..].iter().map(|request| request.id().to_owned());
     let arrived: Vec<String> = arrived.filter(|id| parked.contains(id)).collect();
     assert_eq!(arrived, parked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_some_events_gets_the_others_though_the_oldest_are_those_it_refuses() {
+    let redis = RedisServer::start();
+    let receiver =
+        Receiver::answering(|request| Answer::status(if request.text().contains("bad") { 500 } else { 200 }))
+            .await;
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    for (event, count) in [("bad", 30), ("good", 5)] {
+        for _ in 0..count {
+            redis.push(&format!(r#"{{"event":"{event}","instance":"sales"}}"#)).await;
+        }
+    }
+    let settings = [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_MAX_ATTEMPTS", "1000"),
+    ];
+    let _worker = Worker::start(&redis, &settings).await;
+    until("some good ones to arrive past all that are refused", || async {
+        let arrived = receiver.received().iter().filter(|request| request.text().contains("good")).count();
+        arrived >= 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_from_further_back_is_handed_out_by_its_place() {
+    let redis = RedisServer::start();
+    let store = redis.store();
+    store.create_group().await.unwrap();
+    let (park, destination) = ("{webhooks}:park:instance:sales", Destination::Instance("sales".into()));
+    for n in 1..=100 {
+        let _: u64 = redis.command(&["ZADD", park, &n.to_string(), &format!("{n}-0")]).await;
+    }
+    for (power, expected) in [(0.0, "100-0"), (0.5, "91-0"), (0.9999, "2-0")] {
+        let ask = Unpark {
+            worker: "w",
+            destination: &destination,
+            which: Which::Late(power),
+            expired_before_ms: 0,
+            most_expired: 64,
+            wait: None,
+        };
+        let unparked = store.unpark(&ask).await.unwrap();
+        let [Taken::Due { delivery: Some((key, _)), .. }] = &unparked.entries[..] else {
+            panic!("{unparked:?}")
+        };
+        assert_eq!(key.as_str(), expected);
+        let _: u64 = redis.command(&["ZADD", park, expected.split('-').next().unwrap(), expected]).await;
+    }
+    // What has expired goes first.
+    let ask = Unpark {
+        worker: "w",
+        destination: &destination,
+        which: Which::Late(0.0),
+        expired_before_ms: 3,
+        most_expired: 64,
+        wait: None,
+    };
+    let unparked = store.unpark(&ask).await.unwrap();
+    assert_eq!((unparked.entries.len(), unparked.expired, unparked.left), (2, 2, 98));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,8 @@ mod share;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use self::breaker::BreakerSettings;
 use self::breaker::{Breaker, Gate};
+pub use self::breaker::{BreakerSettings, Pick};
 use self::limit::Limit;
 pub use self::rate::Rate;
 pub use self::share::fits;
@@ -194,7 +194,7 @@ impl Lane {
         self.last = Some(sign);
         if sign == Sign::Alive {
             self.last_alive = Some(now);
-            let recovered = self.breaker.alive();
+            let recovered = self.breaker.alive(ticket.is_probe);
             if recovered {
                 self.limit.restart();
             } else if full {
@@ -270,6 +270,11 @@ impl Lane {
             Gate::ProbeDue => usize::from(self.rate.as_ref().is_none_or(|rate| rate.next(now).is_none())),
             Gate::OpenUntil(_) | Gate::Probing => 0,
         }
+    }
+
+    /// Which of those that wait elsewhere to have at hand.
+    pub fn pick(&self) -> Pick {
+        if self.is_closed() { Pick::Oldest } else { self.breaker.pick() }
     }
 
     /// For how long the oldest attempt has been in flight.

@@ -74,6 +74,34 @@ fn it_is_open_for_five_seconds_doubling_to_a_minute_and_asks_once_each_time() {
 }
 
 #[test]
+fn the_first_probe_is_made_with_the_oldest_and_those_after_one_that_failed_with_later_ones() {
+    let mut now = SECOND;
+    let mut lane = down(&mut now);
+    let mut probe = |lane: &mut Lane, sign| {
+        now += 73 * SECOND;
+        attempt(lane, &mut now, sign)
+    };
+    assert_eq!(lane.pick(), Pick::Oldest);
+    for _ in 0..3 {
+        probe(&mut lane, Sign::Failed);
+        assert_eq!(lane.pick(), Pick::Late);
+    }
+    assert_eq!(probe(&mut lane, Sign::Alive), Change::Recovered);
+    assert_eq!(lane.pick(), Pick::Oldest, "in order from here on");
+    for _ in 0..5 {
+        probe(&mut lane, Sign::Failed);
+    }
+    assert!(!lane.is_closed());
+    assert_eq!(lane.pick(), Pick::Late, "the oldest fail still");
+    probe(&mut lane, Sign::Alive);
+    probe(&mut lane, Sign::Alive);
+    for _ in 0..5 {
+        probe(&mut lane, Sign::Failed);
+    }
+    assert_eq!(lane.pick(), Pick::Oldest, "one that was no probe succeeded");
+}
+
+#[test]
 fn a_probe_that_came_to_nothing_is_made_again() {
     let mut now = SECOND;
     let mut lane = down(&mut now);
@@ -240,8 +268,16 @@ proptest! {
                 },
                 Move::End(which, sign, random) => if !open.is_empty() {
                     let ticket = open.swap_remove(which % open.len());
+                    let (is_probe, was_open) = (ticket.is_probe, !lane.is_closed());
                     lane.end(ticket, sign, now, random);
+                    let failed = matches!(sign, Some(Sign::Failed | Sign::TimedOut));
+                    if is_probe && was_open && failed {
+                        prop_assert_eq!(lane.pick(), Pick::Late, "the next probe is made with another one");
+                    }
                 },
+            }
+            if lane.is_closed() {
+                prop_assert_eq!(lane.pick(), Pick::Oldest);
             }
             prop_assert_eq!(lane.in_flight(), open.len(), "no slot leaks");
             prop_assert!((1..=most).contains(&lane.limit()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Lanes, Load};
-use crate::decide::lane::{PATIENCE, Trust};
+use crate::decide::lane::{PATIENCE, Pick, Trust};
 use crate::model::{Destination, ParkReason};
 
 /// How many parked deliveries are asked for at a time at most.
@@ -15,6 +15,15 @@ pub(in crate::flow) struct Parking<T> {
     pub(in crate::flow) item: T,
     pub(in crate::flow) reason: ParkReason,
     pub(in crate::flow) wait: Duration,
+}
+
+/// What is asked for of the parked deliveries to a destination.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::flow) struct Hunger {
+    pub(in crate::flow) to: Destination,
+    /// How many; 0: only what has expired.
+    pub(in crate::flow) count: usize,
+    pub(in crate::flow) pick: Pick,
 }
 
 impl<T: Load> Lanes<T> {
@@ -29,9 +38,8 @@ impl<T: Load> Lanes<T> {
         }
     }
 
-    /// A destination whose parked deliveries there is room for, and for how many (0: only for those that have expired);
-    /// [`Self::fetched`] is to follow.
-    pub(in crate::flow) fn next_hungry(&mut self, now: Duration) -> Option<(Destination, usize)> {
+    /// A destination whose parked deliveries there is room for; [`Self::fetched`] is to follow.
+    pub(in crate::flow) fn next_hungry(&mut self, now: Duration) -> Option<Hunger> {
         while let Some(to) = self.hungry.pop_front() {
             let free = self.bounds.deliveries.saturating_sub(self.waiting);
             let free_bytes = self.bounds.bytes.saturating_sub(self.bytes);
@@ -46,7 +54,7 @@ impl<T: Load> Lanes<T> {
                 continue;
             }
             (entry.fetching, entry.due, entry.parked_since) = (true, false, false);
-            return Some((to, room));
+            return Some(Hunger { count: room, pick: entry.lane.pick(), to });
         }
         None
     }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::sweep::FORGET;
 use super::*;
+use crate::decide::lane::Pick;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -34,6 +35,10 @@ fn item(number: usize) -> Item {
 
 fn lanes() -> Lanes<Item> {
     Lanes::new(BOUNDS, BreakerSettings::default())
+}
+
+fn hunger(n: usize, count: usize, pick: Pick) -> Option<Hunger> {
+    Some(Hunger { to: to(n), count, pick })
 }
 
 impl Lanes<Item> {
@@ -142,21 +147,41 @@ fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up
 
     now += 5 * SECOND;
     lanes.sweep(now);
-    assert_eq!(lanes.next_hungry(now), Some((to(0), 1)), "one is fetched for the probe");
+    assert_eq!(lanes.next_hungry(now), hunger(0, 1, Pick::Oldest), "one is fetched for the probe");
     assert_eq!(lanes.next_hungry(now), None);
     lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
     lanes.fetched(&to(0), true, now);
     let (_, ticket) = lanes.next(now).unwrap();
     assert_eq!(lanes.next_hungry(now), None, "and no other while it is under way");
     assert_eq!(lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5).0, Change::Recovered);
-    assert_eq!(lanes.next_hungry(now), Some((to(0), 2)));
+    assert_eq!(lanes.next_hungry(now), hunger(0, 2, Pick::Oldest));
     let behind = lanes.offer(&to(0), item(21), None, now).unwrap_err();
     assert_eq!(behind.reason, ParkReason::Behind);
     lanes.fetched(&to(0), false, now);
-    assert_eq!(lanes.next_hungry(now), Some((to(0), 2)), "one was parked behind them meanwhile");
+    assert_eq!(lanes.next_hungry(now), hunger(0, 2, Pick::Oldest), "one was parked behind them meanwhile");
     lanes.fetched(&to(0), false, now);
     lanes.offer(&to(0), item(22), None, now).unwrap();
     assert_eq!(lanes.next_hungry(now), None);
+}
+
+#[test]
+fn a_probe_after_one_that_failed_is_asked_for_from_elsewhere() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for number in 0..20 {
+        lanes.offer(&to(0), item(number), None, now).unwrap();
+    }
+    while let Some((_, ticket)) = lanes.next(now) {
+        lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
+    }
+    for (seconds, pick) in [(5, Pick::Oldest), (10, Pick::Late), (20, Pick::Late)] {
+        now += seconds * SECOND;
+        assert!(lanes.next(now).is_none());
+        assert_eq!(lanes.next_hungry(now), hunger(0, 1, pick));
+        lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
+        lanes.fetched(&to(0), true, now);
+        let (_, ticket) = lanes.next(now).unwrap();
+        lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
+    }
 }
 
 #[test]
