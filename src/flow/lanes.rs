@@ -2,8 +2,9 @@
 //!
 //! Turns go round. Slots are shared so that no number of bad receivers takes them from the good ones:
 //!
-//! - lanes that are not trusted (they failed last, are slow, hang, or are new) have half of all slots together;
-//! - those that were good, but not of late, begin nothing once three quarters are taken, and the last eighth is for
+//! - lanes that are not trusted (they failed last, are slow, or hang) have half of all slots together;
+//! - a new lane shares that half, but for a first attempt, which it begins until three quarters are taken;
+//! - those that were good, but not of late, begin nothing once a sixteenth more is taken, and the last eighth is for
 //!   those that answer at this moment;
 //! - no lane has more in flight than slots are free: however many lanes are busy, some are left.
 //!
@@ -270,7 +271,8 @@ impl<T: Load> Lanes<T> {
     /// Brings a lane's share in the totals up to date.
     fn refresh(&mut self, to: &Destination, now: Duration) {
         let Some(entry) = self.lanes.get_mut(to) else { return };
-        let untrusted = if entry.lane.trust(now) == Trust::None { entry.lane.in_flight() } else { 0 };
+        let is_trusted = !matches!(entry.lane.trust(now), Trust::New | Trust::None);
+        let untrusted = if is_trusted { 0 } else { entry.lane.in_flight() };
         self.untrusted = self.untrusted - entry.untrusted + untrusted;
         entry.untrusted = untrusted;
         let is_quick = entry.place != Place::Crowded && entry.lane.wait(entry.waiting.len(), now) <= QUICK;

@@ -61,7 +61,9 @@ pub enum Trust {
     Proven,
     /// The last it is known for is a quick answer, but not of late.
     Good,
-    /// It failed last, is slow, hangs, or nothing is known of it.
+    /// Nothing is known of it yet.
+    New,
+    /// It failed last, is slow, or hangs.
     None,
 }
 
@@ -214,6 +216,9 @@ impl Lane {
         let oldest =
             self.in_flight.values().next().map_or(Duration::ZERO, |began| now.saturating_sub(*began));
         let hangs = oldest > PATIENCE && oldest > typical * 3;
+        if self.last.is_none() && !hangs && self.is_closed() {
+            return Trust::New;
+        }
         if self.last != Some(Sign::Alive) || typical >= PATIENCE || hangs || !self.is_closed() {
             return Trust::None;
         }

@@ -165,7 +165,12 @@ fn the_limit_grows_while_it_holds_successes_back_and_halves_once_for_timeouts_of
 #[test]
 fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     let (mut lane, mut now) = (lane(32), SECOND);
-    assert_eq!(lane.trust(now), Trust::None);
+    assert_eq!(lane.trust(now), Trust::New);
+    let first = lane.begin(now);
+    assert_eq!(lane.trust(now + 500 * MS), Trust::New);
+    assert_eq!(lane.trust(now + 2 * SECOND), Trust::None, "its first attempt hangs");
+    lane.end(first, None, now, 0.5);
+    assert_eq!(lane.trust(now), Trust::New, "it came to nothing");
     attempt(&mut lane, &mut now, Sign::Alive);
     assert_eq!(lane.trust(now), Trust::Live);
     assert_eq!(lane.trust(now + SECOND), Trust::Proven);
@@ -181,6 +186,31 @@ fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     assert_eq!(lane.trust(now), Trust::Live);
     attempt(&mut lane, &mut now, Sign::Failed);
     assert_eq!(lane.trust(now), Trust::None);
+}
+
+proptest! {
+    #[test]
+    fn a_new_lane_has_a_first_attempt_below_three_quarters_and_those_not_trusted_no_more_than_that_together(
+        slots in 1usize..300,
+        running in 0usize..300,
+        untrusted in 0usize..300,
+        mine in 0usize..150,
+    ) {
+        let (running, half, most) = (running.min(slots), slots.div_ceil(2), (slots * 3 / 4).max(slots.div_ceil(2)));
+        let (untrusted, mine) = (untrusted.min(running), mine.min(running));
+        let may = |trust| fits(trust, mine, running, untrusted, slots);
+        if mine == 0 && running < slots * 3 / 4 {
+            prop_assert!(may(Trust::New) && may(Trust::Good) && may(Trust::Proven) && may(Trust::Live));
+        }
+        prop_assert!(!may(Trust::New) || untrusted < most);
+        prop_assert!(!may(Trust::None) || untrusted < half);
+        if mine > 0 {
+            prop_assert_eq!(may(Trust::New), may(Trust::None), "one first attempt");
+        }
+        if running < slots && mine == 0 {
+            prop_assert!(may(Trust::Live), "the last slots are for those that answer now");
+        }
+    }
 }
 
 #[test]
@@ -252,7 +282,7 @@ proptest! {
         most in 1usize..20,
     ) {
         let mut lane = lane(most);
-        let (mut now, mut open) = (SECOND, Vec::new());
+        let (mut now, mut open, mut is_known) = (SECOND, Vec::new(), false);
         for step in moves {
             match step {
                 Move::Pass(ms) => now += Duration::from_millis(ms),
@@ -270,6 +300,7 @@ proptest! {
                     let ticket = open.swap_remove(which % open.len());
                     let (is_probe, was_open) = (ticket.is_probe, !lane.is_closed());
                     lane.end(ticket, sign, now, random);
+                    is_known |= sign.is_some();
                     let failed = matches!(sign, Some(Sign::Failed | Sign::TimedOut));
                     if is_probe && was_open && failed {
                         prop_assert_eq!(lane.pick(), Pick::Late, "the next probe is made with another one");
@@ -280,6 +311,9 @@ proptest! {
                 prop_assert_eq!(lane.pick(), Pick::Oldest);
             }
             prop_assert_eq!(lane.in_flight(), open.len(), "no slot leaks");
+            let trust = lane.trust(now);
+            prop_assert!(trust != Trust::New || !is_known);
+            prop_assert!(is_known || matches!(trust, Trust::New | Trust::None));
             prop_assert!((1..=most).contains(&lane.limit()));
         }
         for ticket in open {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Lanes, Load, Parking, Place, QUICK};
-use crate::decide::lane::{PATIENCE, Trust};
+use crate::decide::lane::{PATIENCE, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
 /// So many deliveries may wait for a lane however full the memory is.
@@ -24,6 +24,7 @@ impl<T: Load> Lanes<T> {
         );
         let crowd = self.untrusted_full.is_some() && free < self.bounds.deliveries / 4 * 3;
         let starved = self.untrusted_full.is_some_and(|since| now.saturating_sub(since) > PATIENCE);
+        let (running, untrusted, slots) = (self.running, self.untrusted, self.bounds.slots);
         let entry = self.entry(to, now);
         entry.lane.set_rate(rate, now);
         entry.active = now;
@@ -32,6 +33,10 @@ impl<T: Load> Lanes<T> {
         let ahead = entry.waiting.len();
         let wait = entry.lane.wait(ahead, now);
         let is_crowded = crowd || (ahead >= FEW && entry.place == Place::Crowded);
+        let trust = entry.lane.trust(now);
+        let is_new = trust == Trust::New;
+        let begins = is_new && ahead == 0 && fits(trust, entry.lane.in_flight(), running, untrusted, slots);
+        let has_slot = !(starved || is_crowded) || begins;
         let many = ahead >= FEW && ahead >= free / 2;
         let heavy =
             ahead >= FEW && entry.bytes + item.bytes() > free_bytes / 2 && !entry.lane.is_quick(QUICK);
@@ -41,11 +46,11 @@ impl<T: Load> Lanes<T> {
             None
         } else if entry.parked {
             Some(ParkReason::Behind)
-        } else if wait <= QUICK && !starved && !heavy && !is_crowded {
+        } else if wait <= QUICK && has_slot && !heavy {
             None
         } else if entry.lane.is_rate_limited(ahead, now) && wait > PATIENCE {
             Some(ParkReason::RateLimit)
-        } else if (starved || is_crowded) && entry.lane.trust(now) == Trust::None {
+        } else if !has_slot && (is_new || trust == Trust::None) {
             Some(ParkReason::Slots)
         } else if wait > PATIENCE || many || heavy {
             Some(ParkReason::Slow)

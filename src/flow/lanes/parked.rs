@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Lanes, Load};
-use crate::decide::lane::{PATIENCE, Pick, Trust};
+use crate::decide::lane::{PATIENCE, Pick, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
 /// How many parked deliveries are asked for at a time at most.
@@ -47,9 +47,14 @@ impl<T: Load> Lanes<T> {
             entry.hungry = false;
             let affordable = (free_bytes / 4 / entry.heaviest.max(1)).clamp(1, MOST);
             let room = entry.lane.appetite(now).saturating_sub(entry.waiting.len()).min(free).min(affordable);
-            let is_probe = !entry.lane.is_closed();
-            let has_slots = self.untrusted_full.is_none() || entry.lane.trust(now) != Trust::None;
-            let room = if !has_slots || (is_probe && entry.lane.in_flight() > 0) { 0 } else { room };
+            let (is_probe, in_flight) = (!entry.lane.is_closed(), entry.lane.in_flight());
+            let has_slots = self.untrusted_full.is_none()
+                || match entry.lane.trust(now) {
+                    Trust::None => false,
+                    new @ Trust::New => fits(new, in_flight, self.running, self.untrusted, self.bounds.slots),
+                    Trust::Good | Trust::Proven | Trust::Live => true,
+                };
+            let room = if !has_slots || (is_probe && in_flight > 0) { 0 } else { room };
             if entry.fetching || !(entry.due || entry.parked && room > 0) {
                 continue;
             }

@@ -83,7 +83,7 @@ fn dead_receivers_leave_slots_for_the_good_ones_at_every_moment() {
             let _ = lanes.offer(&to(n), item(round * 100 + n), None, now);
         }
         hanging.extend(lanes.begin_all(now));
-        assert!(hanging.len() <= 8, "{} of 16 slots hang", hanging.len());
+        assert!(hanging.len() <= 12, "{} of 16 slots hang", hanging.len());
         lanes.offer(&to(0), item(7), None, now).unwrap();
         let (begun, ticket) = lanes.next(now).expect("a slot is free");
         assert_eq!(begun.number, 7);
@@ -101,13 +101,62 @@ fn a_crowd_of_new_receivers_that_hang_does_not_stop_the_reader() {
             let _ = lanes.offer(&to(n), item(round), None, now);
         }
         lanes.begin_all(now);
-        assert!(lanes.quick <= 8, "{} are said to begin in a moment", lanes.quick);
+        assert!(lanes.quick <= 12, "{} are said to begin in a moment", lanes.quick);
         now += 200 * MS;
         lanes.sweep(now);
         assert!(lanes.waiting < 400, "{} wait", lanes.waiting);
     }
-    assert_eq!(lanes.running, 8);
+    assert_eq!(lanes.running, 12);
     assert_eq!(lanes.next_hungry(now), None, "nothing is fetched for which there is no slot");
+}
+
+#[test]
+fn a_new_receiver_has_a_first_attempt_at_once_beside_any_number_that_hang() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    // Each is known to hang, and more wait for them than have slots.
+    for n in 1..=1000 {
+        lanes.offer(&to(n), item(n), None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        now += 2 * SECOND;
+        lanes.end(&to(n), ticket, Some(Sign::TimedOut), now, 0.5);
+    }
+    for round in 0..10 {
+        for n in 1..=1000 {
+            let _ = lanes.offer(&to(n), item(n), None, now);
+        }
+        let hanging = lanes.begin_all(now).len();
+        assert_eq!(hanging, if round == 0 { 8 } else { 0 }, "they have half, and keep it");
+        for n in 0..10 {
+            let new = to(2000 + round * 10 + n);
+            lanes.offer(&new, item(n), None, now).unwrap();
+            let (begun, ticket) = lanes.next(now).expect("it begins at once");
+            assert_eq!(begun.number, n);
+            now += 20 * MS;
+            lanes.end(&new, ticket, Some(Sign::Alive), now, 0.5);
+        }
+        now += 300 * MS;
+        lanes.sweep(now);
+    }
+}
+
+#[test]
+fn a_parked_delivery_to_a_receiver_that_is_not_known_is_fetched_beside_those_that_hang() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for n in 1..=20 {
+        lanes.offer(&to(n), item(n), None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        now += 2 * SECOND;
+        lanes.end(&to(n), ticket, Some(Sign::TimedOut), now, 0.5);
+    }
+    for n in 1..=20 {
+        let _ = lanes.offer(&to(n), item(n), None, now);
+    }
+    assert_eq!(lanes.begin_all(now).len(), 8);
+    for n in [1, 50] {
+        lanes.set_due(&to(n), now);
+    }
+    assert_eq!(lanes.next_hungry(now), hunger(1, 0, Pick::Oldest));
+    assert_eq!(lanes.next_hungry(now), hunger(50, 1, Pick::Oldest));
 }
 
 #[test]
@@ -299,7 +348,20 @@ proptest! {
                     let (n, ticket) = running.swap_remove(which % running.len());
                     parked += lanes.end(&to(n), ticket, sign, now, random).1.len();
                 },
-                Move::Sweep => parked += lanes.sweep(now).len(),
+                Move::Sweep => {
+                    parked += lanes.sweep(now).len();
+                    while let Some((item, ticket)) = lanes.next(now) {
+                        begun += 1;
+                        running.push((item.number, ticket));
+                    }
+                    let is_new = |entry: &Entry<Item>| entry.lane.trust(now) == Trust::New;
+                    let can_begin = |entry: &Entry<Item>| entry.lane.may_begin(now).is_ok() && entry.lane.in_flight() == 0;
+                    let waits = |entry: &&Entry<Item>| is_new(entry) && can_begin(entry) && !entry.waiting.is_empty();
+                    prop_assert!(
+                        lanes.running >= slots * 3 / 4 || lanes.lanes.values().find(waits).is_none(),
+                        "a new receiver waits beside free slots"
+                    );
+                }
             }
             prop_assert_eq!(lanes.running, running.len());
             prop_assert!(running.len() <= slots);
