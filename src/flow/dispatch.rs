@@ -312,7 +312,7 @@ impl Dispatcher {
     fn fetched(&self, state: &mut State, fetched: Option<(Destination, Option<u64>)>) {
         let now = state.began.elapsed();
         match fetched {
-            Some((to, left)) => state.lanes.fetched(&to, left.is_some_and(|left| left > 0), now),
+            Some((to, left)) => state.lanes.fetched(&to, left, now),
             None => tracing::error!("fetching parked deliveries failed unexpectedly"),
         }
     }

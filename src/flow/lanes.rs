@@ -75,6 +75,8 @@ struct Entry<T> {
     parked: bool,
     /// Whether more were parked since they were last fetched.
     parked_since: bool,
+    /// When they were fetched last.
+    looked: Option<Duration>,
     /// Whether they are being fetched.
     fetching: bool,
     /// Whether it is among the hungry.
@@ -260,6 +262,7 @@ impl<T: Load> Lanes<T> {
             begun: now,
             parked: false,
             parked_since: false,
+            looked: None,
             fetching: false,
             hungry: false,
             due: false,

@@ -295,3 +295,45 @@ async fn hundreds_of_instances_that_are_removed_at_once_hold_nothing_up() {
     assert_eq!(letters.len(), 1000);
     assert!(letters.iter().all(|letter| letter.text("reason") == "removed"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn destinations_that_wait_for_their_turn_cost_redis_next_to_nothing() {
+    let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
+    let url = receiver.url("/sales");
+    for n in 0..100 {
+        // One in a hundred seconds.
+        redis.set_webhook(&format!("slow-{n}"), &format!(r#"{{"url":"{url}","rate_limit":0.01}}"#)).await;
+    }
+    let _worker = Worker::start(&redis, &LONG_WAITS).await;
+    for n in 0..100 {
+        for _ in 0..3 {
+            redis.push(&format!(r#"{{"event":"call","instance":"slow-{n}"}}"#)).await;
+        }
+    }
+    until("the rest to be parked", || async {
+        let parks: u64 = redis.command(&["ZCARD", "{webhooks}:parks"]).await;
+        parks == 100 && redis.len("webhooks").await == 0
+    })
+    .await;
+    for n in 0..100 {
+        let _: u64 = redis.command(&["ZADD", "{webhooks}:parks", "1", &format!("instance:slow-{n}")]).await;
+    }
+    // Each is looked at once, for nobody has yet.
+    until("them to be looked at", || async {
+        redis.command::<u64>(&["ZCOUNT", "{webhooks}:parks", "0", "1"]).await == 0
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = scripts_run(&redis).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let run = scripts_run(&redis).await - before;
+    println!("100 destinations with parked deliveries took {run} scripts in six seconds");
+    assert!(run < 60, "{run} scripts in six seconds");
+}
+
+/// How many scripts Redis has run.
+async fn scripts_run(redis: &RedisServer) -> u64 {
+    let info: String = redis.command(&["INFO", "commandstats"]).await;
+    let stats = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    stats.and_then(|stats| stats.split(',').next()?.parse().ok()).expect("a number")
+}

@@ -8,6 +8,9 @@ use crate::model::{Destination, ParkReason};
 
 /// How many parked deliveries are asked for at a time at most.
 const MOST: usize = 256;
+/// How long a look at parked deliveries tells enough of those there is no room for: later some may have expired, or
+/// another worker may have taken them.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// A delivery to be parked, and for how long nobody need look for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,19 +58,28 @@ impl<T: Load> Lanes<T> {
                     Trust::Good | Trust::Proven | Trust::Live => true,
                 };
             let room = if !has_slots || (is_probe && in_flight > 0) { 0 } else { room };
-            if entry.fetching || !(entry.due || entry.parked && room > 0) {
+            // Where it is open, the index is to be told for how long.
+            let is_news = entry.looked.is_none_or(|at| now.saturating_sub(at) >= LOOK)
+                || entry.lane.open_until(now).is_some();
+            let looks = entry.due && (is_news || room > 0);
+            if entry.fetching {
                 continue;
             }
-            (entry.fetching, entry.due, entry.parked_since) = (true, false, false);
+            entry.due = false;
+            if !(looks || entry.parked && room > 0) {
+                continue;
+            }
+            (entry.fetching, entry.parked_since) = (true, false);
             return Some(Hunger { count: room, pick: entry.lane.pick(), to });
         }
         None
     }
 
-    /// Parked deliveries to `to` have been fetched, or could not be; whether there are more.
-    pub(in crate::flow) fn fetched(&mut self, to: &Destination, parked: bool, now: Duration) {
+    /// Parked deliveries to `to` have been fetched, and so many are left; none where they could not be.
+    pub(in crate::flow) fn fetched(&mut self, to: &Destination, left: Option<u64>, now: Duration) {
         if let Some(entry) = self.lanes.get_mut(to) {
-            (entry.fetching, entry.parked) = (false, parked || entry.parked_since);
+            (entry.fetching, entry.parked) = (false, left.is_some_and(|left| left > 0) || entry.parked_since);
+            entry.looked = left.map(|_| now);
         }
         self.refresh(to, now);
     }

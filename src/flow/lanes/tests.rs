@@ -160,6 +160,33 @@ fn a_parked_delivery_to_a_receiver_that_is_not_known_is_fetched_beside_those_tha
 }
 
 #[test]
+fn what_there_is_no_room_for_is_not_looked_at_each_time_it_is_due() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for number in 0..2 {
+        let _ = lanes.offer(&to(0), item(number), Some(0.01), now);
+    }
+    let (_, ticket) = lanes.next(now).unwrap();
+    lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5);
+    let mut looks = 0;
+    for _ in 0..45 {
+        lanes.set_due(&to(0), now);
+        if lanes.next_hungry(now) == hunger(0, 0, Pick::Oldest) {
+            looks += 1;
+            lanes.fetched(&to(0), Some(1), now);
+        }
+        assert_eq!(lanes.next_hungry(now), None);
+        now += 2 * SECOND;
+    }
+    assert_eq!(looks, 3, "in a minute and a half, in which some may have expired");
+    now += 20 * SECOND;
+    lanes.set_due(&to(0), now);
+    assert_eq!(lanes.next_hungry(now), hunger(0, 1, Pick::Oldest), "its turn is at hand");
+    lanes.fetched(&to(0), None, now);
+    lanes.set_due(&to(1), now);
+    assert!(lanes.next_hungry(now).is_some(), "nothing is known of this one");
+}
+
+#[test]
 fn a_receiver_that_begins_to_hang_loses_its_trust_before_it_has_timed_out() {
     let (mut lanes, mut now) = (lanes(), SECOND);
     lanes.prove(0, &mut now);
@@ -199,16 +226,16 @@ fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up
     assert_eq!(lanes.next_hungry(now), hunger(0, 1, Pick::Oldest), "one is fetched for the probe");
     assert_eq!(lanes.next_hungry(now), None);
     lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
-    lanes.fetched(&to(0), true, now);
+    lanes.fetched(&to(0), Some(1), now);
     let (_, ticket) = lanes.next(now).unwrap();
     assert_eq!(lanes.next_hungry(now), None, "and no other while it is under way");
     assert_eq!(lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5).0, Change::Recovered);
     assert_eq!(lanes.next_hungry(now), hunger(0, 2, Pick::Oldest));
     let behind = lanes.offer(&to(0), item(21), None, now).unwrap_err();
     assert_eq!(behind.reason, ParkReason::Behind);
-    lanes.fetched(&to(0), false, now);
+    lanes.fetched(&to(0), Some(0), now);
     assert_eq!(lanes.next_hungry(now), hunger(0, 2, Pick::Oldest), "one was parked behind them meanwhile");
-    lanes.fetched(&to(0), false, now);
+    lanes.fetched(&to(0), Some(0), now);
     lanes.offer(&to(0), item(22), None, now).unwrap();
     assert_eq!(lanes.next_hungry(now), None);
 }
@@ -227,7 +254,7 @@ fn a_probe_after_one_that_failed_is_asked_for_from_elsewhere() {
         assert!(lanes.next(now).is_none());
         assert_eq!(lanes.next_hungry(now), hunger(0, 1, pick));
         lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
-        lanes.fetched(&to(0), true, now);
+        lanes.fetched(&to(0), Some(1), now);
         let (_, ticket) = lanes.next(now).unwrap();
         lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
     }
