@@ -63,6 +63,8 @@ struct Entry<T> {
     lane: Lane,
     /// Where its receiver is.
     url: Option<Arc<str>>,
+    /// Whether it was down where it was before, and has not come back yet.
+    was_down: bool,
     waiting: VecDeque<(Duration, T)>,
     bytes: usize,
     /// What its heaviest deliveries weighed lately.
@@ -191,7 +193,11 @@ impl<T: Load> Lanes<T> {
         self.running -= 1;
         let Some(entry) = self.lanes.get_mut(to) else { return (Change::None, Vec::new()) };
         entry.active = now;
-        let change = entry.lane.end(ticket, sign, now, random);
+        let mut change = entry.lane.end(ticket, sign, now, random);
+        if change == Change::None && sign == Some(Sign::Alive) && entry.was_down {
+            change = Change::Recovered;
+        }
+        entry.was_down &= change != Change::Recovered;
         let left = match entry.lane.open_until(now) {
             Some(until) => {
                 self.timed.push((std::cmp::Reverse(until), to.clone()));
@@ -233,7 +239,10 @@ impl<T: Load> Lanes<T> {
         match &entry.url {
             Some(known) if known == url => return,
             Some(_) if entry.lane.in_flight() > 0 => return,
-            Some(_) => entry.lane = Lane::new(most, breaker),
+            Some(_) => {
+                entry.was_down |= !entry.lane.is_closed();
+                entry.lane = Lane::new(most, breaker);
+            }
             None => {}
         }
         entry.url = Some(Arc::clone(url));
@@ -254,6 +263,7 @@ impl<T: Load> Lanes<T> {
         self.lanes.entry(to.clone()).or_insert_with(|| Entry {
             lane: Lane::new(most, breaker),
             url: None,
+            was_down: false,
             waiting: VecDeque::new(),
             bytes: 0,
             heaviest: 0,

@@ -255,3 +255,32 @@ async fn the_errors_webhook_is_told_once_that_a_destination_is_down_and_that_it_
     assert_eq!(recovered["event"], "destination.recovered");
     assert_eq!(recovered["data"]["error"], "Destination recovered");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_errors_webhook_is_told_of_the_return_where_the_url_was_corrected() {
+    let (redis, errors) = (RedisServer::start(), Receiver::start().await);
+    let receiver = Receiver::answering(|request: &Received| {
+        Answer::status(if request.path == "/right" { 200 } else { 503 })
+    })
+    .await;
+    hook(&redis, &receiver, &["wrong".to_owned()]).await;
+    let errors_url = errors.url("/errors");
+    let settings = [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.2"),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.4"),
+        ("WEBHOOK_EVENTS_ERRORS", "true"),
+        ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", &errors_url),
+    ];
+    let _worker = Worker::start(&redis, &settings).await;
+    push(&redis, "wrong", 20).await;
+    errors.wait_for(1).await;
+    redis.set_url("wrong", &receiver.url("/right")).await;
+    redis.until_settled().await;
+    let told = errors.wait_for(2).await;
+    let told: Vec<_> = told.iter().map(Received::json).collect();
+    assert_eq!(told[0]["event"], "destination.down");
+    assert_eq!(told[1]["event"], "destination.recovered");
+    assert_eq!(told[1]["data"]["destination"]["url"], receiver.url("/right"));
+    redis.until_settled().await;
+    assert_eq!(errors.count(), 2, "each is told once");
+}

@@ -241,6 +241,28 @@ fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up
 }
 
 #[test]
+fn an_outage_ends_with_the_first_success_at_another_url() {
+    let (mut lanes, now) = (lanes(), SECOND);
+    lanes.is_at(&to(0), &"http://old".into(), now);
+    let mut attempt = |lanes: &mut Lanes<Item>, sign| {
+        lanes.offer(&to(0), Item { was_parked: true, ..item(0) }, None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        lanes.end(&to(0), ticket, Some(sign), now, 0.5).0
+    };
+    for n in 1..=5 {
+        let change = attempt(&mut lanes, Sign::Failed);
+        assert_eq!(change, if n == 5 { Change::Down } else { Change::None });
+    }
+    lanes.is_at(&to(0), &"http://new".into(), now);
+    assert_eq!(attempt(&mut lanes, Sign::Failed), Change::None);
+    lanes.is_at(&to(0), &"http://newer".into(), now);
+    assert_eq!(attempt(&mut lanes, Sign::Alive), Change::Recovered);
+    assert_eq!(attempt(&mut lanes, Sign::Alive), Change::None, "told once");
+    lanes.is_at(&to(0), &"http://newest".into(), now);
+    assert_eq!(attempt(&mut lanes, Sign::Alive), Change::None, "it was not down");
+}
+
+#[test]
 fn a_probe_after_one_that_failed_is_asked_for_from_elsewhere() {
     let (mut lanes, mut now) = (lanes(), SECOND);
     for number in 0..20 {
