@@ -218,6 +218,27 @@ async fn a_rate_limit_is_kept_by_one_worker_and_shared_by_two() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_that_two_workers_share_is_kept_where_both_have_to_begin_anew() {
+    let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
+    let webhook = format!(r#"{{"url":"{}","rate_limit":40}}"#, receiver.url("/sales"));
+    let _workers = [Worker::start(&redis, &[]).await, Worker::start(&redis, &[]).await];
+    // Each has learnt how many they are.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Each takes a new name, and finds nobody else at first.
+    let _: String = redis.command(&["FLUSHALL"]).await;
+    redis.set_webhook("sales", &webhook).await;
+    push(&redis, "sales", 200).await;
+    let received = receiver.wait_for(200).await;
+    let at: Vec<Instant> = received.iter().map(|request| request.at).collect();
+    let most = at
+        .iter()
+        .map(|start| at.iter().filter(|at| *at >= start && **at < *start + Duration::from_secs(1)).count());
+    let most = most.max().expect("they came");
+    println!("{most} within a second");
+    assert!(most <= 50, "{most} within a second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_errors_webhook_is_told_once_that_a_destination_is_down_and_that_it_is_back() {
     let (redis, errors) = (RedisServer::start(), Receiver::start().await);
     let (receiver, status) = Receiver::switchable(503).await;
