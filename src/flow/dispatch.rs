@@ -1,6 +1,7 @@
 //! The dispatcher: which delivery is attempted next, and how many at a time. It is the owner of all lanes and of all
 //! attempts in flight.
 
+mod fetches;
 mod running;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -8,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::fetches::Fetches;
 use self::running::{Ended, Running};
 use super::lanes::{Bounds, Hunger, Lanes, Load, Parking};
 use super::{Attempting, Cause, Due, Lease, News, Room, Unparker, Work};
 use crate::decide::lane::{BreakerSettings, Change, Pick, Sign};
-use crate::model::{Delivery, Destination, Source};
+use crate::model::{Delivery, Source};
 use crate::store::{Redis, Which};
 
 /// How often everything is looked at that no event would make it look at.
@@ -76,7 +77,7 @@ impl Load for Delivery {
 struct State {
     lanes: Lanes<Delivery>,
     running: Running,
-    fetches: JoinSet<(Destination, Option<u64>)>,
+    fetches: Fetches,
     /// Each is attempted alone.
     suspects: VecDeque<Delivery>,
     /// What is on its way to the settler.
@@ -98,7 +99,7 @@ impl Dispatcher {
         let mut state = State {
             lanes: Lanes::new(Bounds { slots, deliveries, bytes }, breaker),
             running: Running::default(),
-            fetches: JoinSet::new(),
+            fetches: Fetches::default(),
             suspects: VecDeque::new(),
             out: VecDeque::new(),
             began: Instant::now(),
@@ -132,7 +133,7 @@ impl Dispatcher {
                     taken.drain(..).for_each(|delivery| self.take(&mut state, delivery));
                 }
                 // After what it brought has been taken in.
-                Some(fetched) = state.fetches.join_next() => self.fetched(&mut state, fetched.ok()),
+                Some((to, left)) = state.fetches.next() => state.lanes.fetched(&to, left, state.began.elapsed()),
                 Some(due) = due.recv() => {
                     let now = state.began.elapsed();
                     for Due { destination, url } in &due {
@@ -301,19 +302,11 @@ impl Dispatcher {
                 Pick::Late | Pick::Oldest => Which::Oldest(count),
             };
             let (unparker, stop) = (Arc::clone(&self.unparker), stop.clone());
-            state.fetches.spawn(async move {
-                let left = unparker.fetch(&to, which, wait, &stop).await.ok();
-                (to, left)
-            });
-        }
-    }
-
-    /// Parked deliveries came, or did not: where it failed, they are tried again as they are due again.
-    fn fetched(&self, state: &mut State, fetched: Option<(Destination, Option<u64>)>) {
-        let now = state.began.elapsed();
-        match fetched {
-            Some((to, left)) => state.lanes.fetched(&to, left, now),
-            None => tracing::error!("fetching parked deliveries failed unexpectedly"),
+            let destination = to.clone();
+            // Where it fails, they are tried again when they are due again.
+            state
+                .fetches
+                .begin(to, async move { unparker.fetch(&destination, which, wait, &stop).await.ok() });
         }
     }
 

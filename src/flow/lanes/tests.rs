@@ -244,7 +244,7 @@ fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up
 fn an_outage_ends_with_the_first_success_at_another_url() {
     let (mut lanes, now) = (lanes(), SECOND);
     lanes.is_at(&to(0), &"http://old".into(), now);
-    let mut attempt = |lanes: &mut Lanes<Item>, sign| {
+    let attempt = |lanes: &mut Lanes<Item>, sign| {
         lanes.offer(&to(0), Item { was_parked: true, ..item(0) }, None, now).unwrap();
         let (_, ticket) = lanes.next(now).unwrap();
         lanes.end(&to(0), ticket, Some(sign), now, 0.5).0
