@@ -108,10 +108,11 @@ impl Dispatcher {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut taken = Vec::with_capacity(TAKE);
         loop {
-            self.begin_all(&mut state);
+            let asked = self.begin_all(&mut state);
             self.fetch_all(&mut state, &stop);
             self.room.set_quick(state.lanes.quick());
-            let turn = state.lanes.next_turn().map(|at| state.began + at);
+            // While nothing may begin, nobody has a turn.
+            let turn = state.lanes.next_turn().filter(|_| asked).map(|at| state.began + at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -224,14 +225,14 @@ impl Dispatcher {
         }
     }
 
-    /// Begins what may begin.
-    fn begin_all(&self, state: &mut State) {
+    /// Begins what may begin; whether the lanes were asked.
+    fn begin_all(&self, state: &mut State) -> bool {
         if !self.lease.borrow().is_valid(Instant::now()) {
-            return;
+            return false;
         }
         while !state.suspects.is_empty() {
             if state.running.len() > 0 {
-                return;
+                return false;
             }
             if let Some(suspect) = state.suspects.pop_front()
                 && self.owns(&suspect)
@@ -243,11 +244,11 @@ impl Dispatcher {
                     None,
                     Some(self.redis.clone()),
                 );
-                return;
+                return false;
             }
         }
         if state.running.is_alone() {
-            return;
+            return false;
         }
         let now = state.began.elapsed();
         while let Some((delivery, ticket)) = state.lanes.next(now) {
@@ -257,6 +258,7 @@ impl Dispatcher {
             }
             state.running.begin(self.attempting.clone(), self.settle.clone(), delivery, Some(ticket), None);
         }
+        true
     }
 
     /// An attempt has ended.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::parked::{Hunger, Parking};
+use self::sweep::FORGET;
 use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, Sign, Ticket, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
@@ -83,6 +84,12 @@ struct Entry<T> {
     fetching: bool,
     /// Whether it is among the hungry.
     hungry: bool,
+    /// Whether it is among the starved.
+    starved: bool,
+    /// Whether it is among those that are swept.
+    attended: bool,
+    /// When it is looked at next by itself.
+    wakes: Option<Duration>,
     /// Whether somebody has to look at them, room or not.
     due: bool,
     /// What it adds to the totals.
@@ -99,7 +106,14 @@ pub(super) struct Lanes<T> {
     ring: VecDeque<Destination>,
     crowded: VecDeque<Destination>,
     timed: BinaryHeap<(std::cmp::Reverse<Duration>, Destination)>,
+    /// With parked deliveries, and room for them.
     hungry: VecDeque<Destination>,
+    /// The same, but short of slots or memory, which all share.
+    starved: VecDeque<Destination>,
+    /// With something in flight or waiting, or lately so.
+    attended: Vec<Destination>,
+    /// All, and when each may be forgotten: looking at all of them at a time would cost too much.
+    known: VecDeque<(Duration, Destination)>,
     running: usize,
     untrusted: usize,
     /// Since when the slots of lanes that are not trusted are all taken.
@@ -119,6 +133,9 @@ impl<T: Load> Lanes<T> {
             crowded: VecDeque::new(),
             timed: BinaryHeap::new(),
             hungry: VecDeque::new(),
+            starved: VecDeque::new(),
+            attended: Vec::new(),
+            known: VecDeque::new(),
             running: 0,
             untrusted: 0,
             untrusted_full: None,
@@ -139,6 +156,11 @@ impl<T: Load> Lanes<T> {
             && *at <= now
             && let Some((_, to)) = self.timed.pop()
         {
+            if let Some(entry) = self.lanes.get_mut(&to)
+                && entry.wakes.is_some_and(|at| at <= now)
+            {
+                entry.wakes = None;
+            }
             self.ring_again(&to, Place::Timed);
             // Its breaker may have been open until now.
             self.refresh(&to, now);
@@ -152,7 +174,7 @@ impl<T: Load> Lanes<T> {
             }
             match entry.lane.may_begin(now) {
                 Ok(()) => {}
-                // Looked at again when an attempt of its own has ended, or when it is swept.
+                // Looked at again when an attempt of its own has ended.
                 Err(Hold::Full | Hold::Probing | Hold::Open(_)) => continue,
                 Err(Hold::Rate(at)) => {
                     entry.place = Place::Timed;
@@ -199,10 +221,7 @@ impl<T: Load> Lanes<T> {
         }
         entry.was_down &= change != Change::Recovered;
         let left = match entry.lane.open_until(now) {
-            Some(until) => {
-                self.timed.push((std::cmp::Reverse(until), to.clone()));
-                self.empty(to, ParkReason::Down, now)
-            }
+            Some(_) => self.empty(to, ParkReason::Down, now),
             None => Vec::new(),
         };
         self.ring_again(to, Place::Away);
@@ -211,6 +230,7 @@ impl<T: Load> Lanes<T> {
             let Some(to) = self.crowded.pop_front() else { break };
             self.ring_again(&to, Place::Crowded);
         }
+        self.feed(AGAIN, now);
         (change, left)
     }
 
@@ -260,8 +280,9 @@ impl<T: Load> Lanes<T> {
 
     fn entry(&mut self, to: &Destination, now: Duration) -> &mut Entry<T> {
         let (most, breaker) = (self.most(), self.breaker);
-        self.lanes.entry(to.clone()).or_insert_with(|| Entry {
-            lane: Lane::new(most, breaker),
+        let known = &mut self.known;
+        let new = |lane: Lane| Entry {
+            lane,
             url: None,
             was_down: false,
             waiting: VecDeque::new(),
@@ -275,9 +296,16 @@ impl<T: Load> Lanes<T> {
             looked: None,
             fetching: false,
             hungry: false,
+            starved: false,
+            attended: false,
+            wakes: None,
             due: false,
             untrusted: 0,
             quick: 0,
+        };
+        self.lanes.entry(to.clone()).or_insert_with(|| {
+            known.push_back((now + FORGET, to.clone()));
+            new(Lane::new(most, breaker))
         })
     }
 
@@ -293,9 +321,18 @@ impl<T: Load> Lanes<T> {
         self.quick = self.quick - entry.quick + quick;
         entry.quick = quick;
         let has_room = entry.waiting.len() < entry.lane.appetite(now).div_ceil(2);
-        if entry.parked && !entry.fetching && !entry.hungry && has_room {
-            entry.hungry = true;
-            self.hungry.push_back(to.clone());
+        if entry.parked && !entry.fetching && !entry.hungry && !entry.starved {
+            match entry.lane.may_begin(now) {
+                _ if has_room => {
+                    entry.hungry = true;
+                    self.hungry.push_back(to.clone());
+                }
+                Err(Hold::Open(at) | Hold::Rate(at)) if entry.wakes.is_none_or(|earlier| at < earlier) => {
+                    entry.wakes = Some(at);
+                    self.timed.push((std::cmp::Reverse(at), to.clone()));
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
         // A slot that is free for a moment, as those of receivers that refuse at once are, changes nothing.
         if self.untrusted * 4 < self.most() * 3 {

@@ -298,11 +298,11 @@ proptest! {
                 },
                 Move::End(which, sign, random) => if !open.is_empty() {
                     let ticket = open.swap_remove(which % open.len());
-                    let (is_probe, was_open) = (ticket.is_probe, !lane.is_closed());
+                    let is_probe = ticket.is_probe && lane.may_begin(now) == Err(Hold::Probing);
                     lane.end(ticket, sign, now, random);
                     is_known |= sign.is_some();
                     let failed = matches!(sign, Some(Sign::Failed | Sign::TimedOut));
-                    if is_probe && was_open && failed {
+                    if is_probe && failed {
                         prop_assert_eq!(lane.pick(), Pick::Late, "the next probe is made with another one");
                     }
                 },

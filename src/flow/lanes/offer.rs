@@ -25,6 +25,7 @@ impl<T: Load> Lanes<T> {
         let crowd = self.untrusted_full.is_some() && free < self.bounds.deliveries / 4 * 3;
         let starved = self.untrusted_full.is_some_and(|since| now.saturating_sub(since) > PATIENCE);
         let (running, untrusted, slots) = (self.running, self.untrusted, self.bounds.slots);
+        self.attend(to, now);
         let entry = self.entry(to, now);
         entry.lane.set_rate(rate, now);
         entry.active = now;

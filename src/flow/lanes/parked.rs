@@ -49,7 +49,8 @@ impl<T: Load> Lanes<T> {
             let Some(entry) = self.lanes.get_mut(&to) else { continue };
             entry.hungry = false;
             let affordable = (free_bytes / 4 / entry.heaviest.max(1)).clamp(1, MOST);
-            let room = entry.lane.appetite(now).saturating_sub(entry.waiting.len()).min(free).min(affordable);
+            let appetite = entry.lane.appetite(now).saturating_sub(entry.waiting.len());
+            let room = appetite.min(free).min(affordable);
             let (is_probe, in_flight) = (!entry.lane.is_closed(), entry.lane.in_flight());
             let has_slots = self.untrusted_full.is_none()
                 || match entry.lane.trust(now) {
@@ -66,7 +67,15 @@ impl<T: Load> Lanes<T> {
                 continue;
             }
             entry.due = false;
+            if entry.parked && appetite > 0 && (free == 0 || !has_slots) && !entry.starved {
+                entry.starved = true;
+                self.starved.push_back(to.clone());
+            }
             if !(looks || entry.parked && room > 0) {
+                // What keeps it waiting by now tells when to look again.
+                if appetite == 0 {
+                    self.refresh(&to, now);
+                }
                 continue;
             }
             (entry.fetching, entry.parked_since) = (true, false);
@@ -82,6 +91,17 @@ impl<T: Load> Lanes<T> {
             entry.looked = left.map(|_| now);
         }
         self.refresh(to, now);
+    }
+
+    /// Looks again at some of those that were short of slots or memory.
+    pub(super) fn feed(&mut self, most: usize, now: Duration) {
+        for _ in 0..most {
+            let Some(to) = self.starved.pop_front() else { return };
+            if let Some(entry) = self.lanes.get_mut(&to) {
+                entry.starved = false;
+                self.refresh(&to, now);
+            }
+        }
     }
 
     /// The breaker of `to`: how long until its probe is due, where it is open.

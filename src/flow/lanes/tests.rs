@@ -187,6 +187,29 @@ fn what_there_is_no_room_for_is_not_looked_at_each_time_it_is_due() {
 }
 
 #[test]
+fn a_hundred_thousand_parked_destinations_are_not_swept_and_each_comes_back_when_it_is_due() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for n in 0..100_000 {
+        // Each has a turn in a minute.
+        let taken = (0..2).filter(|_| lanes.offer(&to(n), item(n), Some(1.0 / 60.0), now).is_ok()).count();
+        assert_eq!(taken, 1);
+        let (_, ticket) = lanes.next(now).unwrap();
+        lanes.end(&to(n), ticket, Some(Sign::Alive), now, 0.5);
+    }
+    lanes.sweep(now);
+    assert_eq!(lanes.attended.len(), 0, "nothing is in flight, and nothing waits here");
+    assert_eq!(lanes.next_hungry(now), None);
+    now += 61 * SECOND;
+    assert!(lanes.next(now).is_none());
+    for _ in 0..100_000 {
+        let Hunger { to, .. } = lanes.next_hungry(now).expect("each has its turn now");
+        lanes.fetched(&to, Some(0), now);
+    }
+    lanes.sweep(now + 2 * FORGET);
+    assert_eq!(lanes.lanes.len(), 0);
+}
+
+#[test]
 fn a_receiver_that_begins_to_hang_loses_its_trust_before_it_has_timed_out() {
     let (mut lanes, mut now) = (lanes(), SECOND);
     lanes.prove(0, &mut now);
@@ -345,6 +368,39 @@ fn a_rate_limit_is_kept_and_its_excess_parked() {
     assert!((9..=11).contains(&begun), "{begun}");
 }
 
+/// What Redis would hold.
+#[derive(Debug, Default)]
+struct Parks(std::collections::HashMap<Destination, VecDeque<Item>>);
+
+impl Parks {
+    fn len(&self) -> usize {
+        self.0.values().map(VecDeque::len).sum()
+    }
+
+    fn put(&mut self, parkings: impl IntoIterator<Item = Parking<Item>>) {
+        for Parking { item, .. } in parkings {
+            self.0.entry(to(item.number)).or_default().push_back(item);
+        }
+    }
+
+    /// Fetches what is asked for.
+    fn fetch(&mut self, lanes: &mut Lanes<Item>, now: Duration) {
+        for _ in 0..8 {
+            let Some(Hunger { to, count, pick }) = lanes.next_hungry(now) else { return };
+            for _ in 0..count {
+                let park = self.0.entry(to.clone()).or_default();
+                let taken = if pick == Pick::Late { park.pop_back() } else { park.pop_front() };
+                let Some(item) = taken else { break };
+                let rate = (to == self::to(3)).then_some(5.0);
+                let came = lanes.offer(&to, Item { was_parked: true, ..item }, rate, now);
+                self.put(came.err());
+            }
+            let left = self.0.get(&to).map_or(0, VecDeque::len);
+            lanes.fetched(&to, Some(left as u64), now);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Move {
     Pass(u64),
@@ -352,6 +408,7 @@ enum Move {
     Begin,
     End(usize, Option<Sign>, f64),
     Sweep,
+    Fetch,
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -367,6 +424,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         6 => Just(Move::Begin),
         5 => (any::<prop::sample::Index>(), sign, 0.0..1.0).prop_map(|(i, s, r)| Move::End(i.index(64), s, r)),
         1 => Just(Move::Sweep),
+        2 => Just(Move::Fetch),
     ];
     prop::collection::vec(one, 0..400)
 }
@@ -379,7 +437,7 @@ proptest! {
     ) {
         let mut lanes: Lanes<Item> = Lanes::new(Bounds { slots, ..BOUNDS }, BreakerSettings::default());
         let (mut now, mut running, mut number) = (SECOND, Vec::new(), 0);
-        let (mut begun, mut parked) = (0, 0);
+        let (mut begun, mut parks) = (0, Parks::default());
         for step in moves {
             match step {
                 Move::Pass(ms) => now += Duration::from_millis(ms),
@@ -387,7 +445,7 @@ proptest! {
                     number += 1;
                     let rate = (n == 3).then_some(5.0);
                     let item = Item { number: n, bytes, was_parked: number % 3 == 0 };
-                    parked += usize::from(lanes.offer(&to(n), item, rate, now).is_err());
+                    parks.put(lanes.offer(&to(n), item, rate, now).err());
                 }
                 Move::Begin => if let Some((item, ticket)) = lanes.next(now) {
                     begun += 1;
@@ -395,10 +453,12 @@ proptest! {
                 },
                 Move::End(which, sign, random) => if !running.is_empty() {
                     let (n, ticket) = running.swap_remove(which % running.len());
-                    parked += lanes.end(&to(n), ticket, sign, now, random).1.len();
+                    parks.put(lanes.end(&to(n), ticket, sign, now, random).1);
                 },
                 Move::Sweep => {
-                    parked += lanes.sweep(now).len();
+                    parks.put(lanes.sweep(now));
+                    let busy = lanes.lanes.values().filter(|e| e.lane.in_flight() + e.waiting.len() > 0).count();
+                    prop_assert_eq!(lanes.attended.len(), busy, "what is parked is not swept");
                     while let Some((item, ticket)) = lanes.next(now) {
                         begun += 1;
                         running.push((item.number, ticket));
@@ -411,10 +471,11 @@ proptest! {
                         "a new receiver waits beside free slots"
                     );
                 }
+                Move::Fetch => { parks.fetch(&mut lanes, now); }
             }
             prop_assert_eq!(lanes.running, running.len());
             prop_assert!(running.len() <= slots);
-            prop_assert_eq!(begun + parked + lanes.waiting, number, "nothing vanishes");
+            prop_assert_eq!(begun + parks.len() + lanes.waiting, number, "nothing vanishes");
             let (mut waiting, mut bytes) = (0, 0);
             for entry in lanes.lanes.values() {
                 prop_assert!(entry.lane.in_flight() <= slots.div_ceil(2));
@@ -423,20 +484,24 @@ proptest! {
             }
             prop_assert_eq!((lanes.waiting, lanes.bytes), (waiting, bytes));
         }
-        // From now on all is well: everything that waits has its turn, or is parked.
+        // From now on all is well: everything that waits, here or in parks, has its turn, though nobody is told of parks
+        // that are due.
         for _ in 0..2000 {
             running.extend(std::iter::from_fn(|| lanes.next(now)).map(|(item, ticket)| (item.number, ticket)));
             now += 50 * MS;
             for (n, ticket) in running.drain(..) {
-                lanes.end(&to(n), ticket, Some(Sign::Alive), now, 0.5);
+                parks.put(lanes.end(&to(n), ticket, Some(Sign::Alive), now, 0.5).1);
             }
-            lanes.sweep(now);
-            if lanes.waiting == 0 {
+            parks.put(lanes.sweep(now));
+            parks.fetch(&mut lanes, now);
+            if lanes.waiting + parks.len() == 0 {
                 break;
             }
         }
         prop_assert_eq!((lanes.waiting, lanes.bytes, lanes.running, lanes.quick), (0, 0, 0, 0));
+        prop_assert_eq!(parks.len(), 0, "what is parked comes back");
         lanes.sweep(now + 2 * FORGET);
+        prop_assert_eq!(lanes.lanes.len(), 0, "lanes nobody needs are forgotten");
         prop_assert_eq!(lanes.untrusted, 0);
     }
 }
