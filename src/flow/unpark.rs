@@ -15,7 +15,7 @@ use super::outage::Outage;
 use super::reclaim::End;
 use super::{Due, Reclaim, Router};
 use crate::model::Destination;
-use crate::store::{Redis, Unpark};
+use crate::store::{Redis, Unpark, Which};
 
 /// How many destinations are looked at in one round.
 const ROUND: usize = 64;
@@ -96,7 +96,7 @@ impl Unparker {
             }
             // Others have their turns between, and the webhook may be set again: what is left is due at once.
             let until = Instant::now() + A_TURN;
-            while self.fetch(&destination, GIVEN_UP, Some(Duration::ZERO), stop).await? > 0
+            while self.fetch(&destination, Which::Oldest(GIVEN_UP), Some(Duration::ZERO), stop).await? > 0
                 && Instant::now() < until
             {
                 self.router.room().wait(stop).await?;
@@ -105,12 +105,12 @@ impl Unparker {
         Ok(parks.next)
     }
 
-    /// Takes up to `count` parked deliveries to a destination in, and some of what has expired. Returns how many are
+    /// Takes parked deliveries to a destination in, and some of what has expired. Returns how many are
     /// left, at which nobody looks for `wait`; where none is given, the index knows when.
     pub(super) async fn fetch(
         &self,
         destination: &Destination,
-        count: usize,
+        which: Which,
         wait: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<u64, End> {
@@ -120,7 +120,7 @@ impl Unparker {
         let ask = Unpark {
             worker: &me,
             destination,
-            count,
+            which,
             expired_before_ms: unix_ms().saturating_sub(max_age_ms),
             most_expired: GIVEN_UP,
             wait,

@@ -25,7 +25,7 @@ pub use error::{ErrorKind, StoreError};
 pub use events::{Acknowledged, Counter, Reader, Taken};
 pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};
 pub use keys::Keys;
-pub use parks::{DueParks, Park, Parked, Unpark, Unparked};
+pub use parks::{DueParks, Park, Parked, Unpark, Unparked, Which};
 pub use publish::{PublishError, Published, Publisher};
 pub use server::LastOutage;
 pub use waiting::{Found, Waiting};

@@ -17,15 +17,26 @@ const COUNTED: usize = 2000;
 /// … so many in one round trip, for others have their turns between them.
 const AT_A_TIME: usize = 500;
 
-/// Which parked deliveries a worker asks for.
+/// Which parked deliveries to hand out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Which {
+    /// Up to so many, those of the oldest events.
+    Oldest(usize),
+    /// One that came later. The number, in `0..1` and drawn by chance, says which: its place, counted from the latest,
+    /// is the number of all to this power. So any of them may come, and the last ten as often as those from ten to a
+    /// hundred: wherever in the park those are that the receiver takes, they are found soon.
+    Late(f64),
+}
+
+/// What a worker asks for of parked deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpark<'a> {
     /// The name under which the worker will hold them.
     pub worker: &'a str,
     /// Where they go.
     pub destination: &'a Destination,
-    /// How many it has room for.
-    pub count: usize,
+    /// Which it has room for.
+    pub which: Which,
     /// What was pushed before this time, Unix ms, is handed out in any case …
     pub expired_before_ms: u64,
     /// … up to so many at a time.
@@ -91,11 +102,17 @@ impl Redis {
         let keys = self.keys();
         let mut unpark = script::UNPARK.key(keys.park(ask.destination));
         unpark.key(keys.parks()).key(keys.parked()).key(keys.ready());
-        unpark.arg(GROUP).arg(ask.worker).arg(ask.destination.to_string()).arg(ask.count);
+        unpark.arg(GROUP).arg(ask.worker).arg(ask.destination.to_string());
+        let (count, late) = match ask.which {
+            Which::Oldest(count) => (count, None),
+            Which::Late(power) => (1, Some(power)),
+        };
         unpark
+            .arg(count)
             .arg(ask.most_expired)
             .arg(ask.expired_before_ms)
-            .arg(ask.wait.map(|wait| wait.as_millis().to_string()).unwrap_or_default());
+            .arg(ask.wait.map(|wait| wait.as_millis().to_string()).unwrap_or_default())
+            .arg(late.map(|power| power.to_string()).unwrap_or_default());
         let (entries, expired, left): (Vec<Value>, usize, u64) = self.script(&unpark).await?;
         let entries = entries.into_iter().filter_map(|entry| match array(entry) {
             Some([Value::BulkString(id), fields]) => read_entry(Source::Ready, &id, fields),

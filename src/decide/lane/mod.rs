@@ -11,8 +11,8 @@ mod share;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use self::breaker::BreakerSettings;
 use self::breaker::{Breaker, Gate};
+pub use self::breaker::{BreakerSettings, Pick};
 use self::limit::Limit;
 pub use self::rate::Rate;
 pub use self::share::fits;
@@ -61,7 +61,9 @@ pub enum Trust {
     Proven,
     /// The last it is known for is a quick answer, but not of late.
     Good,
-    /// It failed last, is slow, hangs, or nothing is known of it.
+    /// Nothing is known of it yet.
+    New,
+    /// It failed last, is slow, or hangs.
     None,
 }
 
@@ -194,7 +196,7 @@ impl Lane {
         self.last = Some(sign);
         if sign == Sign::Alive {
             self.last_alive = Some(now);
-            let recovered = self.breaker.alive();
+            let recovered = self.breaker.alive(ticket.is_probe);
             if recovered {
                 self.limit.restart();
             } else if full {
@@ -214,6 +216,9 @@ impl Lane {
         let oldest =
             self.in_flight.values().next().map_or(Duration::ZERO, |began| now.saturating_sub(*began));
         let hangs = oldest > PATIENCE && oldest > typical * 3;
+        if self.last.is_none() && !hangs && self.is_closed() {
+            return Trust::New;
+        }
         if self.last != Some(Sign::Alive) || typical >= PATIENCE || hangs || !self.is_closed() {
             return Trust::None;
         }
@@ -270,6 +275,11 @@ impl Lane {
             Gate::ProbeDue => usize::from(self.rate.as_ref().is_none_or(|rate| rate.next(now).is_none())),
             Gate::OpenUntil(_) | Gate::Probing => 0,
         }
+    }
+
+    /// Which of those that wait elsewhere to have at hand.
+    pub fn pick(&self) -> Pick {
+        if self.is_closed() { Pick::Oldest } else { self.breaker.pick() }
     }
 
     /// For how long the oldest attempt has been in flight.

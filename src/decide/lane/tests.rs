@@ -74,6 +74,34 @@ fn it_is_open_for_five_seconds_doubling_to_a_minute_and_asks_once_each_time() {
 }
 
 #[test]
+fn the_first_probe_is_made_with_the_oldest_and_those_after_one_that_failed_with_later_ones() {
+    let mut now = SECOND;
+    let mut lane = down(&mut now);
+    let mut probe = |lane: &mut Lane, sign| {
+        now += 73 * SECOND;
+        attempt(lane, &mut now, sign)
+    };
+    assert_eq!(lane.pick(), Pick::Oldest);
+    for _ in 0..3 {
+        probe(&mut lane, Sign::Failed);
+        assert_eq!(lane.pick(), Pick::Late);
+    }
+    assert_eq!(probe(&mut lane, Sign::Alive), Change::Recovered);
+    assert_eq!(lane.pick(), Pick::Oldest, "in order from here on");
+    for _ in 0..5 {
+        probe(&mut lane, Sign::Failed);
+    }
+    assert!(!lane.is_closed());
+    assert_eq!(lane.pick(), Pick::Late, "the oldest fail still");
+    probe(&mut lane, Sign::Alive);
+    probe(&mut lane, Sign::Alive);
+    for _ in 0..5 {
+        probe(&mut lane, Sign::Failed);
+    }
+    assert_eq!(lane.pick(), Pick::Oldest, "one that was no probe succeeded");
+}
+
+#[test]
 fn a_probe_that_came_to_nothing_is_made_again() {
     let mut now = SECOND;
     let mut lane = down(&mut now);
@@ -137,7 +165,12 @@ fn the_limit_grows_while_it_holds_successes_back_and_halves_once_for_timeouts_of
 #[test]
 fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     let (mut lane, mut now) = (lane(32), SECOND);
-    assert_eq!(lane.trust(now), Trust::None);
+    assert_eq!(lane.trust(now), Trust::New);
+    let first = lane.begin(now);
+    assert_eq!(lane.trust(now + 500 * MS), Trust::New);
+    assert_eq!(lane.trust(now + 2 * SECOND), Trust::None, "its first attempt hangs");
+    lane.end(first, None, now, 0.5);
+    assert_eq!(lane.trust(now), Trust::New, "it came to nothing");
     attempt(&mut lane, &mut now, Sign::Alive);
     assert_eq!(lane.trust(now), Trust::Live);
     assert_eq!(lane.trust(now + SECOND), Trust::Proven);
@@ -153,6 +186,31 @@ fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     assert_eq!(lane.trust(now), Trust::Live);
     attempt(&mut lane, &mut now, Sign::Failed);
     assert_eq!(lane.trust(now), Trust::None);
+}
+
+proptest! {
+    #[test]
+    fn a_new_lane_has_a_first_attempt_below_three_quarters_and_those_not_trusted_no_more_than_that_together(
+        slots in 1usize..300,
+        running in 0usize..300,
+        untrusted in 0usize..300,
+        mine in 0usize..150,
+    ) {
+        let (running, half, most) = (running.min(slots), slots.div_ceil(2), (slots * 3 / 4).max(slots.div_ceil(2)));
+        let (untrusted, mine) = (untrusted.min(running), mine.min(running));
+        let may = |trust| fits(trust, mine, running, untrusted, slots);
+        if mine == 0 && running < slots * 3 / 4 {
+            prop_assert!(may(Trust::New) && may(Trust::Good) && may(Trust::Proven) && may(Trust::Live));
+        }
+        prop_assert!(!may(Trust::New) || untrusted < most);
+        prop_assert!(!may(Trust::None) || untrusted < half);
+        if mine > 0 {
+            prop_assert_eq!(may(Trust::New), may(Trust::None), "one first attempt");
+        }
+        if running < slots && mine == 0 {
+            prop_assert!(may(Trust::Live), "the last slots are for those that answer now");
+        }
+    }
 }
 
 #[test]
@@ -224,7 +282,7 @@ proptest! {
         most in 1usize..20,
     ) {
         let mut lane = lane(most);
-        let (mut now, mut open) = (SECOND, Vec::new());
+        let (mut now, mut open, mut is_known) = (SECOND, Vec::new(), false);
         for step in moves {
             match step {
                 Move::Pass(ms) => now += Duration::from_millis(ms),
@@ -240,10 +298,22 @@ proptest! {
                 },
                 Move::End(which, sign, random) => if !open.is_empty() {
                     let ticket = open.swap_remove(which % open.len());
+                    let is_probe = ticket.is_probe && lane.may_begin(now) == Err(Hold::Probing);
                     lane.end(ticket, sign, now, random);
+                    is_known |= sign.is_some();
+                    let failed = matches!(sign, Some(Sign::Failed | Sign::TimedOut));
+                    if is_probe && failed {
+                        prop_assert_eq!(lane.pick(), Pick::Late, "the next probe is made with another one");
+                    }
                 },
             }
+            if lane.is_closed() {
+                prop_assert_eq!(lane.pick(), Pick::Oldest);
+            }
             prop_assert_eq!(lane.in_flight(), open.len(), "no slot leaks");
+            let trust = lane.trust(now);
+            prop_assert!(trust != Trust::New || !is_known);
+            prop_assert!(is_known || matches!(trust, Trust::New | Trust::None));
             prop_assert!((1..=most).contains(&lane.limit()));
         }
         for ticket in open {
