@@ -23,6 +23,7 @@ mod hooks;
 mod lanes;
 mod lease;
 mod outage;
+mod park;
 mod promote;
 mod read;
 mod reclaim;
@@ -30,6 +31,7 @@ mod recover;
 mod room;
 mod route;
 mod settle;
+mod tries;
 mod trim;
 mod unpark;
 

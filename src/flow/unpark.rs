@@ -29,6 +29,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(50);
 const A_TURN: Duration = Duration::from_millis(500);
 /// How many are taken at a time that will not be attempted: they have expired, or their webhook is gone.
 const GIVEN_UP: usize = 64;
+/// How many are fetched in one call: more at a time would only come in waves, which others feel.
+const AT_A_TIME: usize = 32;
 
 /// Brings parked deliveries back.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Unparker {
         let ask = Unpark {
             worker: &me,
             destination,
-            which,
+            which: which.at_most(AT_A_TIME),
             expired_before_ms: unix_ms().saturating_sub(max_age_ms),
             most_expired: GIVEN_UP,
             wait,

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use redis::{Value, cmd};
 
+use super::deliveries::millis;
 use super::events::{array, read_entry};
-use super::{ErrorDelivery, GROUP, Redis, StoreError, Taken, script};
-use crate::model::{Destination, EventKey, Source};
+use super::{ErrorDelivery, GROUP, Ownership, Redis, StoreError, Taken, script};
+use crate::model::{Delivery, Destination, EventKey, ParkReason, Source};
 
+/// Up to so many bytes a payload is sent with what it is parked by: to copy it within the server costs more. A larger one
+/// would be sent once more for nothing.
+const SENT_BYTES: usize = 4096;
 /// How many deliveries in backoff are looked at in one command: it runs about a millisecond then.
 const SCAN: usize = 1000;
 
@@ -26,6 +30,28 @@ pub enum Which {
     /// is the number of all to this power. So any of them may come, and the last ten as often as those from ten to a
     /// hundred: wherever in the park those are that the receiver takes, they are found soon.
     Late(f64),
+}
+
+impl Which {
+    /// The same, of no more than `most` at a time.
+    #[must_use]
+    pub fn at_most(self, most: usize) -> Self {
+        match self {
+            Self::Oldest(count) => Self::Oldest(count.min(most)),
+            Self::Late(_) => self,
+        }
+    }
+}
+
+/// Deliveries to be parked: to one destination, of entries of one stream that were read under one name.
+#[derive(Clone, Copy, Debug)]
+pub struct ToPark<'a> {
+    /// They.
+    pub deliveries: &'a [&'a Delivery],
+    /// Why.
+    pub reason: ParkReason,
+    /// How long nobody need look at their park.
+    pub wait: Duration,
 }
 
 /// What a worker asks for of parked deliveries.
@@ -94,6 +120,37 @@ pub struct Park {
 }
 
 impl Redis {
+    /// Parks deliveries. Entries that are held for no other delivery are acknowledged with it. Of an entry that is no
+    /// longer this consumer's, its new owner answers for the delivery.
+    ///
+    /// # Errors
+    /// When Redis did not confirm it; doing it again is harmless. Within: for each delivery, why it alone could not be.
+    pub async fn park(&self, to_park: &ToPark<'_>) -> Result<Vec<Result<Ownership, StoreError>>, StoreError> {
+        let Some(first) = to_park.deliveries.first() else {
+            return Ok(Vec::new());
+        };
+        let (keys, source, destination) = (self.keys(), first.receipt.source, &first.destination);
+        let mut park = script::PARK.key(self.key_of(source));
+        park.key(keys.park(destination)).key(keys.parks()).key(keys.parked());
+        park.arg(GROUP).arg(&*first.receipt.consumer).arg(destination.to_string());
+        park.arg(u8::from(source == Source::Ready)).arg(millis(to_park.wait)).arg(to_park.reason.as_str());
+        for delivery in to_park.deliveries {
+            let (receipt, event) = (&delivery.receipt, &delivery.event);
+            park.key(keys.event(&event.key));
+            park.arg(receipt.id.as_str()).arg(u8::from(receipt.is_sole())).arg(event.key.as_str());
+            park.arg(event.pushed_ms).arg(event.id.as_str()).arg(event.traceparent.as_deref().unwrap_or(""));
+            let payload = event.envelope.payload();
+            let is_sent = source == Source::Stream && payload.len() <= SENT_BYTES;
+            park.arg(if is_sent { &payload[..] } else { &[] });
+        }
+        let parked: Vec<Value> = self.script(&park).await?;
+        let result = |value| match value {
+            Value::Int(number) => Ok(Ownership::of(number)),
+            words => Err(StoreError::told(redis::from_redis_value(words).unwrap_or_default())),
+        };
+        Ok(parked.into_iter().map(result).collect())
+    }
+
     /// Hands parked deliveries to a worker; they are in its pending list then.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod limit;
+mod pace;
 mod rate;
 mod share;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use self::breaker::{Breaker, Gate};
 pub use self::breaker::{BreakerSettings, Pick};
 use self::limit::Limit;
+use self::pace::Pace;
 pub use self::rate::Rate;
 pub use self::share::fits;
 use crate::model::{Outcome, TransportError};
@@ -76,7 +78,7 @@ pub enum Hold {
     Probing,
     /// As many attempts are in flight as the receiver bears.
     Full,
-    /// The rate limit allows the next at this time.
+    /// The rate limit, or the pace, allows the next at this time.
     Rate(Duration),
 }
 
@@ -105,6 +107,7 @@ pub struct Lane {
     limit: Limit,
     breaker: Breaker,
     rate: Option<Rate>,
+    pace: Pace,
     /// When each attempt in flight began, by its number.
     in_flight: BTreeMap<u64, Duration>,
     begun: u64,
@@ -120,6 +123,7 @@ impl Lane {
             limit: Limit::new(most),
             breaker: Breaker::new(breaker),
             rate: None,
+            pace: Pace::default(),
             in_flight: BTreeMap::new(),
             begun: 0,
             typical: None,
@@ -163,7 +167,7 @@ impl Lane {
             Gate::OpenUntil(until) => return Err(Hold::Open(until)),
             Gate::Probing => return Err(Hold::Probing),
         }
-        match self.rate.as_ref().and_then(|rate| rate.next(now)) {
+        match self.rate.as_ref().and_then(|rate| rate.next(now)).or(self.pace.next(now)) {
             Some(at) => Err(Hold::Rate(at)),
             None => Ok(()),
         }
@@ -172,6 +176,7 @@ impl Lane {
     /// Begins an attempt that [`Self::may_begin`] allowed.
     pub fn begin(&mut self, now: Duration) -> Ticket {
         self.begun += 1;
+        self.pace.begin(self.typical, self.in_flight(), self.limit(), now);
         self.in_flight.insert(self.begun, now);
         if let Some(rate) = &mut self.rate {
             rate.take(now);
@@ -182,7 +187,7 @@ impl Lane {
     /// Ends an attempt. `sign`: what it told, none when it came to nothing. `random`: a number in `0..1`.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back once")]
     pub fn end(&mut self, ticket: Ticket, sign: Option<Sign>, now: Duration, random: f64) -> Change {
-        let full = self.in_flight() >= self.limit();
+        let full = self.in_flight() >= self.limit() || self.pace.next(now).is_some();
         let began = self.in_flight.remove(&ticket.number).unwrap_or(now);
         let took = now.saturating_sub(began);
         let Some(sign) = sign else {

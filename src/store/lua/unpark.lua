@@ -25,8 +25,8 @@ end
 redis.call('ZREM', park, '')
 for i = 1, #members do
   redis.call('XADD', KEYS[4], '*', 'event', members[i], 'destination', destination, 'parked', '1')
-  redis.call('ZREM', park, members[i])
 end
+if #members > 0 then redis.call('ZREM', park, unpack(members)) end
 local left = redis.call('ZCARD', park)
 -- A webhook that was changed is looked at first (see webhook_set.lua), and there is more that has expired.
 local at_once = redis.call('ZSCORE', KEYS[2], destination) == '0' or expired >= tonumber(ARGV[5])
