@@ -78,6 +78,9 @@ impl Redis {
         put_back.arg(text(put.last_attempt.map(ToString::to_string)));
         put_back.arg(event.id.as_str()).arg(event.pushed_ms);
         put_back.arg(event.traceparent.as_deref().unwrap_or("")).arg(reason);
+        let takeovers = put.delivery.takeovers;
+        let kept = matches!(put.rest, Rest::Park(..)) && takeovers > 0;
+        put_back.arg(text(kept.then(|| takeovers.to_string())));
         Ok(Ownership::of(self.script(&put_back).await?))
     }
 

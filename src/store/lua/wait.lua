@@ -9,6 +9,7 @@
 --       6 event key   7 destination   8 how many attempts were made   9 Unix ms of the first attempt or ""
 --       10 ms to wait   11 what the last attempt came to or ""
 --       12 event id   13 Unix ms of the push   14 traceparent or ""   15 why it is parked, "" for backoff
+--       16 how often its holders died, "" for never: kept while it is parked
 -- Returns the due time in Unix ms; 0 when all this was done before (a reply was lost and the caller tries again);
 -- -1 when the entry is not this consumer's any more.
 --
@@ -68,6 +69,8 @@ end
 redis.call('HSET', event, 'attempts:' .. destination, ARGV[8])
 if ARGV[9] ~= '' then redis.call('HSET', event, 'first:' .. destination, ARGV[9]) end
 if ARGV[11] ~= '' then redis.call('HSET', event, 'last:' .. destination, ARGV[11]) end
+-- With the number of attempts: once another was made, it tells nothing.
+if ARGV[16] ~= '' then redis.call('HSET', event, 'taken:' .. destination, ARGV[8] .. ' ' .. ARGV[16]) end
 if sole then
   redis.call('XACK', stream, group, entry)
   redis.call('XDEL', stream, entry)
