@@ -142,6 +142,9 @@ impl Redis {
             let payload = event.envelope.payload();
             let is_sent = source == Source::Stream && payload.len() <= SENT_BYTES;
             park.arg(if is_sent { &payload[..] } else { &[] });
+            let kept =
+                (delivery.takeovers > 0).then(|| format!("{} {}", delivery.attempt - 1, delivery.takeovers));
+            park.arg(kept.unwrap_or_default());
         }
         let parked: Vec<Value> = self.script(&park).await?;
         let result = |value| match value {

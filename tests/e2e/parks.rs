@@ -297,6 +297,26 @@ async fn hundreds_of_instances_that_are_removed_at_once_hold_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_once_of_a_removal_however_long_it_takes_to_give_up_what_is_parked() {
+    let redis = RedisServer::start();
+    let (receiver, _) = Receiver::switchable(500).await;
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    // More than are given up in one turn.
+    let push: Vec<String> =
+        ["EVAL".into(), "for i = 1, 6000 do redis.call('XADD', KEYS[1], '*', 'payload', ARGV[1]) end".into()]
+            .into_iter()
+            .chain(["1".into(), "webhooks".into(), ENVELOPE.into()])
+            .collect();
+    let worker = Worker::start(&redis, &LONG_WAITS).await;
+    let _: redis::Value = redis.command(&push).await;
+    until("everything to wait", || async { redis.len("webhooks").await == 0 }).await;
+    redis.delete_webhook("sales").await;
+    redis.until_settled().await;
+    let told = worker.warnings().iter().filter(|line| line.contains("its webhook is gone")).count();
+    assert_eq!(told, 1, "{:#?}", worker.warnings());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn destinations_that_wait_for_their_turn_cost_redis_next_to_nothing() {
     let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
     let url = receiver.url("/sales");

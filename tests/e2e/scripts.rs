@@ -172,6 +172,7 @@ fn delivery_of(receipt: &Arc<Receipt>, key: EventKey, destination: Destination, 
         first_attempt_ms: None,
         last_attempt: None,
         suspect: false,
+        takeovers: 0,
         was_parked: false,
     }
 }

@@ -90,6 +90,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now: Duration) -> 
         first_attempt_ms: None,
         last_attempt: None,
         suspect: false,
+        takeovers: 0,
         was_parked: false,
     })
 }

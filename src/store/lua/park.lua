@@ -5,7 +5,8 @@
 --       4 hash of the same: since when and why, `<Unix ms> <reason>`   5… hash of each entry's event
 -- ARGV  1 group   2 consumer   3 destination   4 "1" when the stream is the ready stream (the hashes exist already)
 --       5 ms to wait   6 why they are parked   7… for each entry: its id, "1" when this delivery is all the entry is
---       held for, event key, Unix ms of the push, event id, traceparent or "", payload or "" to take the entry's
+--       held for, event key, Unix ms of the push, event id, traceparent or "", payload or "" to take the entry's,
+--       how often its holders died, `<attempts> <times>`, or "" for never
 -- Returns for each entry 1; 0 when it was parked before (a reply was lost and the caller tries again); -1 when the
 -- entry is not this consumer's any more; or, in words, why its event's key cannot be used: then it stays as it is.
 --
@@ -19,7 +20,7 @@ local attempts, count = 'attempts:' .. destination, #KEYS - 4
 
 -- They came in the order of the stream, or nearly so, with few of other destinations between them.
 local owned = {}
-local pending = redis.call('XPENDING', stream, group, ARGV[7], ARGV[7 * count], 2 * count, consumer)
+local pending = redis.call('XPENDING', stream, group, ARGV[7], ARGV[8 * count - 1], 2 * count, consumer)
 for i = 1, #pending do owned[pending[i][1]] = true end
 local function is_owned(entry)
   return owned[entry] or #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) > 0
@@ -35,7 +36,7 @@ end
 
 local results, payloads, members = {}, {}, {}
 for i = 1, count do
-  local at = 7 * i - 1
+  local at = 8 * i - 2
   local entry, result = ARGV[at + 1], 1
   if not is_owned(entry) then
     result = -1
@@ -93,8 +94,10 @@ end
 local settled = {}
 for i = 1, #results do
   if results[i] == 1 then
-    local at, failed = 7 * i - 1, nil
+    local at, failed = 8 * i - 2, nil
     if not ready then failed = remember(KEYS[4 + i], payloads[i], at) end
+    -- With the number of attempts: once another was made, it tells nothing.
+    if not failed and ARGV[at + 8] ~= '' then redis.call('HSET', KEYS[4 + i], 'taken:' .. destination, ARGV[at + 8]) end
     if failed then
       results[i] = failed
       redis.call('ZREM', park, ARGV[at + 3])
