@@ -9,6 +9,7 @@ mod event;
 mod outcome;
 mod post;
 mod receipt;
+mod refusal;
 mod secret;
 mod server;
 mod webhook;
@@ -21,6 +22,7 @@ pub use event::{Event, EventId, EventIdError, EventKey, EventName, EventNameErro
 pub use outcome::{LastAttempt, Outcome, Reply, TransportError};
 pub use post::Post;
 pub use receipt::{Held, Hold, Receipt};
+pub use refusal::Refusal;
 pub use secret::{Secret, display_url};
 pub use server::ServerFacts;
 pub use webhook::{Signer, Target, Webhook};
