@@ -25,8 +25,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that one module has for itself.
-const OWNED_CRATES: &[(&str, &str)] =
-    &[("redis", "store"), ("deadpool_redis", "store"), ("reqwest", "http"), ("hyper", "http")];
+const OWNED_CRATES: &[(&str, &str)] = &[
+    ("redis", "store"),
+    ("deadpool_redis", "store"),
+    ("reqwest", "http"),
+    ("hyper", "http"),
+    ("hyper_util", "http"),
+];
 
 /// What `decide` must not say, as sequences of tokens.
 const IMPURE: &[&[&str]] = &[

@@ -66,6 +66,7 @@ impl Stage {
                 .current_dir(self.dir.path())
                 .env_clear()
                 .env("REDIS_URL", self.redis_url())
+                .env("WEBHOOK_ALLOW_CIDRS", super::HERE)
                 .env("LOG_LEVEL", level)
                 .stdin(Stdio::null())
                 .stderr(log),
@@ -87,6 +88,7 @@ impl Stage {
     pub fn command(&self, args: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
         command.args(args).current_dir(self.dir.path()).env_clear().env("REDIS_URL", self.redis_url());
+        command.env("WEBHOOK_ALLOW_CIDRS", super::HERE);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "posthaste {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -1,7 +1,11 @@
 //! HTTP: the only module that speaks to receivers.
 
 mod client;
+mod clients;
 mod failure;
 mod resolver;
+mod vet;
 
-pub use client::{BuildError, Client, ClientSettings};
+pub use client::{Client, ClientSettings};
+pub use clients::BuildError;
+pub use vet::{Vetted, vet};

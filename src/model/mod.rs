@@ -12,6 +12,7 @@ mod receipt;
 mod refusal;
 mod secret;
 mod server;
+mod tls;
 mod webhook;
 
 pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
@@ -25,4 +26,5 @@ pub use receipt::{Held, Hold, Receipt};
 pub use refusal::Refusal;
 pub use secret::{Secret, display_url};
 pub use server::ServerFacts;
-pub use webhook::{Signer, Target, Webhook};
+pub use tls::TlsSettings;
+pub use webhook::{Certificates, Owner, Signer, Target, Webhook};

@@ -63,12 +63,12 @@ impl FromStr for HostPattern {
         }
         // As a URL's host is: in lower case, and with other scripts as Punycode.
         match Host::parse(name) {
-            Ok(Host::Domain(name)) => {
+            Ok(Host::Domain(name)) if name.bytes().all(is_usual) => {
                 let name = without_root(&name).to_owned();
                 Ok(if is_below { Self::Below(name) } else { Self::Exactly(name) })
             }
             Ok(Host::Ipv4(_) | Host::Ipv6(_)) => Err(HostPatternError::Address(text.to_owned())),
-            Err(_) => Err(malformed()),
+            Ok(Host::Domain(_)) | Err(_) => Err(malformed()),
         }
     }
 }
@@ -81,6 +81,11 @@ impl fmt::Display for HostPattern {
             Self::Any => f.write_str("*"),
         }
     }
+}
+
+/// What names in DNS and on local networks consist of.
+fn is_usual(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }
 
 /// A name without the dot of the root, which changes nothing about where it leads.
@@ -140,6 +145,7 @@ mod tests {
             "a b",
             "%6e8n",
             "n8n%",
+            "{n8n",
         ] {
             let error = text.parse::<HostPattern>().unwrap_err();
             assert_eq!(error, HostPatternError::Malformed(text.to_owned()), "{text}");
