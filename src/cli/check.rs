@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::exit::Told;
 use super::output::{Tone, paint};
-use super::session::{Session, shown_url};
+use super::session::{Session, client_settings, shown_url};
 use crate::config::Config;
 use crate::decide::address::Permits;
 use crate::decide::fitness::{self, Finding, Level};
+use crate::http::Client;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +72,16 @@ fn receivers(config: &Config) -> Vec<Finding> {
         let detail =
             "those with insecure_tls accept any certificate of their receivers (WEBHOOK_ALLOW_INSECURE_TLS)";
         findings.push(Finding::ok("webhooks", detail));
+    }
+    match Client::new(client_settings(config)) {
+        Ok(client) => {
+            let proxies: Vec<&str> = client.proxies().collect();
+            if !proxies.is_empty() {
+                let detail = format!("sent through the proxy {} (but for NO_PROXY)", proxies.join(", "));
+                findings.push(Finding::ok("webhooks", detail));
+            }
+        }
+        Err(error) => findings.push(Finding::problem("webhooks", format!("cannot be sent: {error}"))),
     }
     findings
 }

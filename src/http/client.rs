@@ -54,6 +54,11 @@ impl Client {
         Ok(Self { inner: Arc::new(Inner { clients: Clients::build(&settings)?, settings }) })
     }
 
+    /// The proxies that are used, as they may be shown.
+    pub fn proxies(&self) -> impl Iterator<Item = &str> {
+        self.inner.clients.proxies()
+    }
+
     /// Sends one request and reads as much of the reply as is wanted, all within the request timeout. Nothing is sent
     /// where the webhook of an instance is at an address that is not permitted.
     pub async fn post(&self, post: Post) -> Outcome {

@@ -1,20 +1,17 @@
 //! The clients behind the one: connections are only shared among requests that may use the same.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, ClientBuilder, Identity, Url};
 
 use super::ClientSettings;
+use super::proxies::{Proxies, ProxyError};
 use super::resolver::{Guarded, Only, System};
 use crate::model::{Certificates, TlsSettings};
 
 /// How long an idle connection to a receiver is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// Hosts that no list of exceptions from a proxy names.
-const ANY_HOST: [&str; 2] = ["http://some-host.invalid/", "https://some-host.invalid/"];
 
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +21,9 @@ pub enum BuildError {
         "the HTTP client cannot be built: {0} (are CA certificates installed? e.g. the package ca-certificates)"
     )]
     Client(String),
-    /// A proxy of a kind that is not supported.
-    #[error(
-        "a {0}:// proxy is not supported; let HTTPS_PROXY, HTTP_PROXY and ALL_PROXY name one of http:// or https://"
-    )]
-    Proxy(String),
+    /// A proxy of the environment that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// Every client there is.
@@ -39,7 +34,7 @@ pub(super) struct Clients {
     /// For webhooks of instances: dials only what may be.
     direct: Pair,
     /// The same through a proxy: dials nothing but the proxy.
-    proxied: Option<(Arc<Matcher>, Pair)>,
+    proxied: Option<(Proxies, Pair)>,
 }
 
 /// One that verifies certificates, and where it is permitted one that does not.
@@ -68,24 +63,26 @@ impl Clients {
             || Ok(base(settings)?.no_proxy().dns_resolver(Guarded(Arc::clone(&permits)))),
             trusts_any,
         )?;
-        let proxied = match proxies()? {
+        let proxied = match Proxies::from_env()? {
             None => None,
-            Some((matcher, hosts)) => {
-                let hosts = Arc::new(hosts);
-                let pair =
-                    Pair::build(|| Ok(base(settings)?.dns_resolver(Only(Arc::clone(&hosts)))), trusts_any)?;
-                Some((Arc::new(matcher), pair))
+            Some(proxies) => {
+                let resolver = Only(Arc::clone(&proxies.hosts));
+                let pair = Pair::build(|| Ok(base(settings)?.dns_resolver(resolver.clone())), trusts_any)?;
+                Some((proxies, pair))
             }
         };
         Ok(Self { operators, direct, proxied })
     }
 
+    /// The proxies, as they may be shown.
+    pub(super) fn proxies(&self) -> impl Iterator<Item = &str> {
+        self.proxied.iter().flat_map(|(proxies, _)| proxies.shown.iter().map(String::as_str))
+    }
+
     /// How a webhook of an instance is sent to.
     pub(super) fn way(&self, url: &Url, certificates: Certificates) -> Way<'_> {
-        let is_proxied =
-            |matcher: &Matcher| url.as_str().parse().is_ok_and(|uri| matcher.intercept(&uri).is_some());
         match &self.proxied {
-            Some((matcher, pair)) if is_proxied(matcher) => Way::Proxy(pair.of(certificates)),
+            Some((proxies, pair)) if proxies.take(url) => Way::Proxy(pair.of(certificates)),
             _ => Way::Direct(self.direct.of(certificates)),
         }
     }
@@ -138,21 +135,4 @@ fn built(builder: ClientBuilder) -> Result<reqwest::Client, BuildError> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: reqwest::Error) -> BuildError {
     BuildError::Client(error.to_string())
-}
-
-/// The proxies of the environment and the names of their hosts. The clients read the same variables in the same way.
-fn proxies() -> Result<Option<(Matcher, HashSet<String>)>, BuildError> {
-    let matcher = Matcher::from_system();
-    let mut hosts = HashSet::new();
-    for url in ANY_HOST {
-        let Some(proxy) = matcher.intercept(&http::Uri::from_static(url)) else {
-            continue;
-        };
-        match proxy.uri().scheme_str() {
-            Some("http" | "https") | None => {}
-            Some(other) => return Err(BuildError::Proxy(other.to_owned())),
-        }
-        hosts.extend(proxy.uri().host().map(str::to_owned));
-    }
-    Ok((!hosts.is_empty()).then_some((matcher, hosts)))
 }

@@ -3,9 +3,11 @@
 mod client;
 mod clients;
 mod failure;
+mod proxies;
 mod resolver;
 mod vet;
 
 pub use client::{Client, ClientSettings};
 pub use clients::BuildError;
+pub use proxies::ProxyError;
 pub use vet::{Vetted, vet};

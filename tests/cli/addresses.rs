@@ -127,6 +127,9 @@ async fn check_tells_what_is_permitted() {
     assert!(told.contains("to public addresses, and to n8n, *.lan, 10.0.0.0/8, ::1/128"), "{told}");
     assert!(check(&[("WEBHOOK_ALLOW_HOSTS", "*")]).contains("permits everything"));
     assert!(check(&[("WEBHOOK_ALLOW_CIDRS", "0.0.0.0/0")]).contains("permits everything"));
+    let told = check(&[("HTTPS_PROXY", "http://ann:hunter2@127.0.0.1:3128")]);
+    assert!(told.contains("through the proxy http://127.0.0.1:3128/") && !told.contains("hunter2"), "{told}");
+    assert!(check(&[("ALL_PROXY", "socks4://127.0.0.1:1")]).contains("cannot be sent: socks4://"));
     let files = Files::new();
     let ca = files.write("ca.pem", &Authority::new("ours").pem);
     let told = check(&[("WEBHOOK_CA_FILE", &ca), ("WEBHOOK_ALLOW_INSECURE_TLS", "yes")]);

@@ -121,10 +121,16 @@ async fn the_operators_own_destination_goes_through_the_proxy_unchecked() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_a_kind_that_is_not_supported_stops_the_start() {
+async fn a_proxy_that_cannot_be_used_stops_the_start_rather_than_being_left_out() {
     let redis = RedisServer::start();
-    let mut worker = Worker::spawn(&redis.url(), &[("ALL_PROXY", "socks5://ann:hunter2@127.0.0.1:1")]);
-    assert_eq!(worker.ended().await, Some(1));
+    for (variable, value, says) in [
+        ("ALL_PROXY", "socks5://ann:hunter2@127.0.0.1:1", "socks5:// proxies are not supported"),
+        ("https_proxy", "htp://ann:hunter2@127.0.0.1:1", "https_proxy is not the URL of a proxy"),
+    ] {
+        let mut worker = Worker::spawn(&redis.url(), &[(variable, value)]);
+        assert_eq!(worker.ended().await, Some(1), "{}", worker.log());
+        assert!(worker.log().contains(says) && !worker.log().contains("hunter2"), "{}", worker.log());
+    }
 }
 
 /// A proxy that makes tunnels: wherever it is asked to go, it connects to `port` of this machine.
