@@ -116,6 +116,9 @@ fn unreachable(error: &anyhow::Error, store: &StoreError, redis_url: Option<&str
         _ if store.to_string().contains("UnknownIssuer") => {
             "name the CA of its certificate in REDIS_CA_FILE, or correct REDIS_URL"
         }
+        _ if store.to_string().contains("CaUsedAsEndEntity") => {
+            "make its certificate with basicConstraints=CA:FALSE, or one that a CA signs"
+        }
         _ if store.is_timeout() => "see whether it hangs or is cut off, or correct REDIS_URL",
         _ => "start it, or correct REDIS_URL",
     };

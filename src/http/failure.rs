@@ -60,6 +60,10 @@ fn told(error: &rustls::Error) -> String {
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
             " (the receiver wants a certificate of its clients: WEBHOOK_CLIENT_CERT)"
         }
+        // As `openssl req -x509` makes it unless it is told otherwise.
+        _ if error.to_string().contains("CaUsedAsEndEntity") => {
+            " (a certificate that signs itself has to be made with basicConstraints=CA:FALSE)"
+        }
         _ => "",
     };
     format!("{error}{hint}")

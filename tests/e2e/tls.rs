@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Authority, Files, Letter, RedisServer, TlsServer, Worker, run_command};
+use crate::support::{Authority, Files, Issued, Letter, RedisServer, TlsServer, Worker};
 
 const TWO_ATTEMPTS: [(&str, &str); 2] =
     [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05"), ("WEBHOOK_RETRY_MAX_ATTEMPTS", "2")];
@@ -49,6 +49,23 @@ async fn a_ca_of_ones_own_is_trusted_once_it_is_named() {
     delivered(&redis, &by_name).await;
     delivered(&redis, &by_address).await;
     assert_eq!(server.count(), 2);
+}
+
+#[tokio::test]
+async fn a_certificate_that_signs_itself_is_trusted_once_it_is_named_unless_it_is_a_ca() {
+    let (redis, files) = (RedisServer::start(), Files::new());
+    let own = Issued::self_signed("localhost", false);
+    let server = TlsServer::with(&own);
+    let trusting = worker(&redis, &[("WEBHOOK_CA_FILE", &files.write("own.pem", &own.certificate))]).await;
+    delivered(&redis, &json!({ "url": server.url("localhost") })).await;
+    assert_eq!(server.count(), 1);
+    drop(trusting);
+
+    let own = Issued::self_signed("localhost", true);
+    let server = TlsServer::with(&own);
+    let _trusting = worker(&redis, &[("WEBHOOK_CA_FILE", &files.write("own.pem", &own.certificate))]).await;
+    let letter = dead(&redis, &json!({ "url": server.url("localhost") })).await;
+    assert!(letter.text("error").contains("basicConstraints=CA:FALSE"), "{}", letter.text("error"));
 }
 
 #[tokio::test]
@@ -229,8 +246,10 @@ async fn a_redis_behind_tls_is_trusted_by_a_ca_of_ones_own() {
     let told = String::from_utf8_lossy(&stranger.stderr).into_owned();
     assert_eq!(stranger.status.code(), Some(69), "{told}");
     assert!(told.contains("UnknownIssuer") && told.contains("REDIS_CA_FILE"), "{told}");
-    let known = check(&[("REDIS_CA_FILE", &ca_file)]);
-    assert!(matches!(known.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&known.stderr));
-    let shown = run_command(&redis, &["status"]);
-    assert!(!shown.is_empty());
+    let insecure = format!("rediss://127.0.0.1:{port}/#insecure");
+    for settings in [[("REDIS_CA_FILE", ca_file.as_str())], [("REDIS_URL", insecure.as_str())]] {
+        let known = check(&settings);
+        let told = String::from_utf8_lossy(&known.stdout).into_owned();
+        assert!(told.contains("answers at rediss://"), "{told} {}", String::from_utf8_lossy(&known.stderr));
+    }
 }

@@ -20,6 +20,19 @@ pub struct Issued {
     pub key: String,
 }
 
+impl Issued {
+    /// A certificate for a server that nobody vouches for but itself.
+    pub fn self_signed(name: &str, is_ca: bool) -> Self {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("it signs itself").pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+}
+
 impl Authority {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are names");
