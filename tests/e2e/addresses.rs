@@ -151,7 +151,6 @@ async fn the_operators_own_destinations_may_be_anywhere() {
         ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", errors_url.as_str()),
     ];
     let _worker = worker(&redis, &settings).await;
-    // The same host and port as the global one, to which a connection is open by then.
     redis.push(r#"{"event":"x"}"#).await;
     global.wait_for(1).await;
     dead(&redis, &global.url("/instance")).await;
@@ -161,4 +160,24 @@ async fn the_operators_own_destinations_may_be_anywhere() {
     assert!(global.received().iter().all(|request| request.path == "/"), "only the global one was sent to");
     let told = errors.received()[0].json();
     assert!(told["data"]["message"].as_str().is_some_and(|text| text.starts_with("not sent: ")), "{told}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_open_for_the_operator_serves_no_instance() {
+    let (redis, global) = (RedisServer::start(), Receiver::start().await);
+    let url = |path: &str| format!("http://localhost:{}{path}", global.port());
+    let global_url = url("/");
+    let settings = [
+        // So that it depends on the addresses of the name: it listens on 127.0.0.1.
+        ("WEBHOOK_ALLOW_CIDRS", "::1"),
+        ("WEBHOOK_GLOBAL_ENABLED", "true"),
+        ("WEBHOOK_GLOBAL_URL", global_url.as_str()),
+        ("WEBHOOK_EVENTS_Y", "true"),
+    ];
+    let _worker = worker(&redis, &settings).await;
+    redis.push(r#"{"event":"y"}"#).await;
+    global.wait_for(1).await;
+    redis.until_settled().await;
+    dead(&redis, &url("/instance")).await;
+    assert_eq!((global.count(), global.connections()), (1, 1));
 }
