@@ -71,6 +71,7 @@ impl Stage {
                 .current_dir(self.dir.path())
                 .env_clear()
                 .env("REDIS_URL", self.redis_url())
+                .env("WEBHOOK_ALLOW_CIDRS", super::HERE)
                 .env("LOG_LEVEL", level)
                 .env("ADMIN_ADDR", "off")
                 .stdin(Stdio::null())
@@ -93,6 +94,7 @@ impl Stage {
     pub fn command(&self, args: &[&str]) {
         let mut command = Command::new(program());
         command.args(args).current_dir(self.dir.path()).env_clear().env("REDIS_URL", self.redis_url());
+        command.env("WEBHOOK_ALLOW_CIDRS", super::HERE);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "posthaste {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -15,6 +15,7 @@ use crate::decide::fan_out::{self, GlobalRule};
 use crate::decide::route::join_url;
 use crate::decide::suggest::nearest;
 use crate::decide::webhook::{self, CustomEvents, to_public_json};
+use crate::http;
 use crate::model::{EventName, KNOWN_EVENTS, Webhook};
 
 const EXAMPLES: &str = "\
@@ -57,7 +58,15 @@ pub(super) async fn run(args: &ExplainArgs, session: &Session) -> anyhow::Result
                 )),
                 settings: None,
             },
-            Some(Ok(webhook)) => to_instance(config, instance, Some(&webhook), &name),
+            Some(Ok(webhook)) => {
+                let way = to_instance(config, instance, Some(&webhook), &name);
+                match http::vet(&webhook, &config.permits).await {
+                    Err(error) if way.why_not.is_none() => {
+                        Way { why_not: Some(format!("every attempt fails: {error}")), ..way }
+                    }
+                    _ => way,
+                }
+            }
             None => to_instance(config, instance, None, &name),
         });
     }
@@ -99,6 +108,7 @@ fn global(config: &Config, name: &EventName) -> Way {
             headers: global.headers.clone(),
             secrets: global.secrets.clone(),
             rate_limit: global.rate_limit,
+            insecure_tls: false,
         })
     });
     let why_not = fan_out::global(&rule, name).err().map(|why| why.to_string());

@@ -12,10 +12,10 @@ use super::super::format::{short, spell};
 use super::super::input;
 use super::super::output::{Tone, complain, paint};
 use super::super::samples::sample;
-use super::super::session::Session;
+use super::super::session::{Session, client_settings};
 use super::{existing, shown};
 use crate::decide::{fan_out, request, webhook};
-use crate::http::{Client, ClientSettings};
+use crate::http::Client;
 use crate::model::{
     Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, EventName, Held, Outcome, Receipt,
     Source, Target, Webhook, display_url,
@@ -56,9 +56,7 @@ pub(super) async fn run(args: &TestArgs, session: &Session) -> anyhow::Result<()
         complain(Tone::Doubtful, "warning", &format!("the worker would not send it: {why}"));
     }
     let config = &session.config;
-    let settings =
-        ClientSettings { request_timeout: config.request_timeout, connect_timeout: config.connect_timeout };
-    let client = Client::new(settings)?;
+    let client = Client::new(client_settings(config))?;
     let target = webhook::target(&webhook).with_context(|| {
         format!("the webhook of instance {} cannot be used; set it anew", shown(&args.instance))
     })?;
