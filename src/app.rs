@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::admin::Admin;
 use self::stages::{Ended, Stages};
+use crate::cli::{client_settings, redis_settings};
 use crate::config::Config;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
 use crate::flow::{DEAD_AFTER, Destinations, Health, Lease, Outage};
-use crate::http::{Client, ClientSettings};
+use crate::http::Client;
 use crate::model::{Target, Webhook};
-use crate::store::{Beat, Redis, RedisSettings, StoreError};
+use crate::store::{Beat, Redis, StoreError};
 
 /// Why a worker could not be started, or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -142,20 +143,11 @@ fn new_name() -> Arc<str> {
     format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>()).into()
 }
 
-/// Where Redis is, of the settings.
-pub fn redis_settings(config: &Config) -> RedisSettings {
-    RedisSettings { url: config.redis_url.clone(), stream: config.stream.clone() }
-}
-
-/// How long things may take, of the settings.
-pub fn client_settings(config: &Config) -> ClientSettings {
-    ClientSettings { request_timeout: config.request_timeout, connect_timeout: config.connect_timeout }
-}
-
 fn destinations(config: &Config) -> Result<Destinations, StartError> {
     let global = &config.global;
     let target = |webhook: &Webhook, what: &str| {
-        webhook::target(webhook).map_err(|error| StartError::Destination(format!("{what}: {error}")))
+        webhook::operators_target(webhook)
+            .map_err(|error| StartError::Destination(format!("{what}: {error}")))
     };
     let global_target = match global.webhook().filter(|webhook| webhook.enabled) {
         Some(webhook) => Some(Arc::new(target(&webhook, "WEBHOOK_GLOBAL_URL")?)),
@@ -174,6 +166,7 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
                 headers: Vec::new(),
                 secrets: Vec::new(),
                 rate_limit: None,
+                insecure_tls: false,
             };
             let target = target(&plain, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")?;
             // Its body has a fixed form: no `destination` is set in it.

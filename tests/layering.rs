@@ -31,6 +31,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["http"]),
     // For the connections to receivers, and for those of the HTTP API.
     ("hyper", &["http", "api"]),
+    ("hyper_util", &["http", "api"]),
 ];
 
 /// What `decide` must not say, as sequences of tokens.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::instance::checked;
 use super::{Api, ApiError};
-use crate::decide::webhook::{self, CustomEvents};
+use crate::flow;
 use crate::model::EventName;
 
 pub(super) fn routes() -> Router<Api> {
@@ -34,11 +34,7 @@ async fn explain(
     let event =
         EventName::parse(&event).map_err(|error| ApiError::bad_request(format!("`event`: {error}")))?;
     let instance = instance.filter(|name| !name.is_empty()).map(checked).transpose()?;
-    let stored = match &instance {
-        Some(instance) => api.redis.webhook(instance).await?,
-        None => None,
-    };
-    let stored = stored.map(|json| webhook::parse(&json, &CustomEvents::Any));
-    let rules = &api.settings.rules;
-    Ok(Json(rules.explain(event, instance.as_deref(), stored).as_json(rules)))
+    let (rules, permits) = (&api.settings.rules, &api.settings.permits);
+    let explained = flow::explain(&api.redis, (rules, permits), event, instance.as_deref()).await?;
+    Ok(Json(explained.as_json(rules)))
 }

@@ -22,6 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::error::ApiError;
 pub use self::server::{listen, serve};
+use crate::decide::address::Permits;
 use crate::decide::explain::Rules;
 use crate::flow::Health;
 use crate::http::Client;
@@ -37,6 +38,8 @@ pub struct ApiSettings {
     pub max_event_bytes: usize,
     /// Where events go.
     pub rules: Rules,
+    /// Where webhooks of instances may be sent to.
+    pub permits: Permits,
 }
 
 /// What every handler may use.

@@ -51,6 +51,7 @@ impl Admin {
             api_key: config.api_key.clone(),
             max_event_bytes: config.max_event_bytes,
             rules: config.rules(),
+            permits: config.permits.clone(),
         };
         let api = Api {
             redis: redis.clone(),

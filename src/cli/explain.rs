@@ -10,7 +10,7 @@ use super::output::{Output, Tone, note, paint};
 use super::session::Session;
 use super::table::{Table, plain};
 use crate::decide::explain::{Explained, Rules};
-use crate::decide::webhook::{self, CustomEvents};
+use crate::flow;
 use crate::model::EventName;
 
 const EXAMPLES: &str = "\
@@ -35,13 +35,8 @@ pub(super) struct ExplainArgs {
 /// Runs the command.
 pub(super) async fn run(args: &ExplainArgs, session: &Session) -> anyhow::Result<()> {
     let instance = args.instance.as_deref().filter(|instance| !instance.is_empty());
-    let stored = match instance {
-        Some(instance) => session.redis.webhook(instance).await?,
-        None => None,
-    };
-    let stored = stored.map(|json| webhook::parse(&json, &CustomEvents::Any));
-    let rules = session.config.rules();
-    let explained = rules.explain(args.event.clone(), instance, stored);
+    let (rules, permits) = (session.config.rules(), &session.config.permits);
+    let explained = flow::explain(&session.redis, (&rules, permits), args.event.clone(), instance).await?;
     if session.out.is_json() {
         return Ok(session.out.json(&explained.as_json(&rules))?);
     }

@@ -40,6 +40,7 @@ impl GlobalSettings {
             headers: self.headers.clone(),
             secrets: self.secrets.clone(),
             rate_limit: self.rate_limit,
+            insecure_tls: false,
         })
     }
 }

@@ -61,18 +61,19 @@ pub struct Explained {
 
 impl Rules {
     /// Explains where an event of `instance` would go. `stored` is the instance's webhook as it was read, none where
-    /// there is none.
+    /// there is none; `refused` is what the operator does not permit of it, where there is something.
     pub fn explain(
         &self,
         name: EventName,
         instance: Option<&str>,
         stored: Option<Result<Webhook, WebhookError>>,
+        refused: Option<&WebhookError>,
     ) -> Explained {
         let mut ways = vec![self.global(&name)];
         if let Some(instance) = instance {
             ways.push(match stored {
                 Some(Err(error)) => unusable(instance, &error),
-                Some(Ok(webhook)) => self.to_instance(instance, Some(&webhook), &name),
+                Some(Ok(webhook)) => refusing(self.to_instance(instance, Some(&webhook), &name), refused),
                 None => self.to_instance(instance, None, &name),
             });
         }
@@ -182,6 +183,16 @@ impl Explained {
     }
 }
 
+/// The same way, where attempts fail that would be made.
+fn refusing(way: Way, refused: Option<&WebhookError>) -> Way {
+    match refused {
+        Some(error) if way.why_not.is_none() => {
+            Way { why_not: Some(format!("every attempt fails: {error}")), ..way }
+        }
+        _ => way,
+    }
+}
+
 fn unusable(instance: &str, error: &WebhookError) -> Way {
     let why = format!("the stored webhook cannot be used, every attempt fails: {error}; set it anew");
     Way { destination: format!("instance:{instance}"), url: None, why_not: Some(why), settings: None }
@@ -215,10 +226,10 @@ mod tests {
             global: Some(parse(url, &CustomEvents::Any).unwrap()),
             ..Rules::default()
         };
-        let explained = rules.explain(name("call"), None, None);
+        let explained = rules.explain(name("call"), None, None, None);
         assert_eq!(explained.ways[0].url.as_deref(), Some("https://***@h.example/in/call?***"));
         assert!(explained.is_sent());
-        let explained = rules.explain(name("messages.set"), None, None);
+        let explained = rules.explain(name("messages.set"), None, None, None);
         let why = explained.ways[0].why_not.as_deref().unwrap();
         assert!(why.contains("WEBHOOK_EVENTS_MESSAGES_SET"), "{why}");
         assert!(!explained.is_sent());
@@ -239,7 +250,20 @@ mod tests {
     fn a_webhook_that_cannot_be_used_is_told() {
         let rules = Rules::default();
         let stored = parse(b"{}", &CustomEvents::Any);
-        let explained = rules.explain(name("call"), Some("sales"), Some(stored));
+        let explained = rules.explain(name("call"), Some("sales"), Some(stored), None);
         assert!(explained.ways[1].why_not.as_deref().unwrap().contains("set it anew"));
+    }
+
+    #[test]
+    fn what_is_not_permitted_fails_the_attempts_that_would_be_made_and_no_others() {
+        let stored = || Some(parse(br#"{"url":"https://h.example/","events":["CALL"]}"#, &CustomEvents::Any));
+        let explain = |event: &str| {
+            let rules = Rules::default();
+            let explained =
+                rules.explain(name(event), Some("sales"), stored(), Some(&WebhookError::InsecureTls));
+            explained.ways[1].why_not.clone().unwrap()
+        };
+        assert!(explain("call").starts_with("every attempt fails: `insecure_tls` is not permitted"));
+        assert!(!explain("messages.set").contains("insecure_tls"));
     }
 }

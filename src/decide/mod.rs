@@ -4,6 +4,7 @@
 //! are parameters, and everything is decided from its arguments alone. So every rule can be tested by itself, and
 //! `posthaste explain` tells the truth because it asks the very functions the worker asks.
 
+pub mod address;
 pub mod error_event;
 pub mod explain;
 pub mod fan_out;

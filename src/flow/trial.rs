@@ -113,6 +113,7 @@ fn delivery(instance: &str, name: &EventName, target: Target, now_ms: u64) -> De
         first_attempt_ms: None,
         last_attempt: None,
         suspect: false,
+        takeovers: 0,
         was_parked: false,
     }
 }

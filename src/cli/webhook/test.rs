@@ -7,10 +7,10 @@ use super::super::exit::Told;
 use super::super::format::{short, spell};
 use super::super::input;
 use super::super::output::{Tone, complain, paint};
-use super::super::session::Session;
+use super::super::session::{Session, client_settings};
 use super::{existing, shown};
 use crate::flow::{Trial, try_out};
-use crate::http::{Client, ClientSettings};
+use crate::http::Client;
 use crate::model::EventName;
 
 /// How much of the reply is shown.
@@ -40,9 +40,7 @@ pub(in crate::cli) struct TestArgs {
 pub(super) async fn run(args: &TestArgs, session: &Session) -> anyhow::Result<()> {
     let (_, webhook) = existing(&args.instance, session).await?;
     let config = &session.config;
-    let settings =
-        ClientSettings { request_timeout: config.request_timeout, connect_timeout: config.connect_timeout };
-    let client = Client::new(settings)?;
+    let client = Client::new(client_settings(config))?;
     let of = (args.instance.as_str(), &webhook);
     let trial = try_out(&client, &config.routes, of, args.event.clone()).await.with_context(|| {
         format!("the webhook of instance {} cannot be used; set it anew", shown(&args.instance))

@@ -22,6 +22,7 @@ pub(super) enum Setting {
     Headers,
     Secret,
     RateLimit,
+    InsecureTls,
     DisabledReason,
     DisabledAt,
 }
@@ -46,6 +47,8 @@ const KEYS: &[(&str, Setting)] = &[
     ("secret", Setting::Secret),
     ("rate_limit", Setting::RateLimit),
     ("rateLimit", Setting::RateLimit),
+    ("insecure_tls", Setting::InsecureTls),
+    ("insecureTls", Setting::InsecureTls),
     ("disabledReason", Setting::DisabledReason),
     ("disabledAt", Setting::DisabledAt),
 ];

@@ -53,6 +53,7 @@ fn of(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError>
         headers,
         secrets,
         rate_limit: given.rate(Setting::RateLimit)?,
+        insecure_tls: given.boolean(Setting::InsecureTls)?.unwrap_or(false),
     })
 }
 
@@ -145,7 +146,8 @@ mod tests {
         assert_eq!(refused(r#"{"webhook":{"Url":"https://h/"}}"#), "unknown key `Url`: did you mean url?");
         assert_eq!(
             refused(r#"{"url":"https://h/","retention":"x\u001b"}"#),
-            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events, secret and rate_limit"
+            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events, secret, rate_limit and \
+             insecure_tls"
         );
         assert!(refused(r#"{"webhook":{"webhook":{}}}"#).starts_with("unknown key `webhook`"));
     }

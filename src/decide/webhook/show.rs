@@ -7,7 +7,7 @@ use super::url::public_url;
 use crate::model::{EventName, Secret, Webhook};
 
 /// A webhook as it is stored: `{"enabled","url","headers","byEvents","base64","events"}`, with `secret` (a list), `rate_limit`,
-/// `disabledReason` and `disabledAt` where there are any. [`super::parse()`] reads it back as it was.
+/// `insecure_tls`, `disabledReason` and `disabledAt` where there are any. [`super::parse()`] reads it back as it was.
 pub fn to_json(webhook: &Webhook) -> String {
     written(webhook, webhook.url.clone(), Secret::expose).to_string()
 }
@@ -60,6 +60,9 @@ fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a st
     }
     if let Some(rate) = webhook.rate_limit {
         json.insert("rate_limit".to_owned(), rate.into());
+    }
+    if webhook.insecure_tls {
+        json.insert("insecure_tls".to_owned(), true.into());
     }
     if let Some(reason) = &webhook.disabled_reason {
         json.insert("disabledReason".to_owned(), reason.as_str().into());
@@ -125,7 +128,7 @@ mod tests {
 
     prop_compose! {
         fn any_webhook()(
-            enabled: bool, by_events: bool, base64: bool,
+            enabled: bool, by_events: bool, base64: bool, insecure_tls: bool,
             reason in proptest::option::of(".{0,9}"),
             url in "https?://([a-z]{1,5}:[!-~&&[^/?#@\\\\:]]{0,5}@)?[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[!-~&&[^\\\\*]]{0,9})?",
             events in proptest::collection::btree_set(".{1,9}", 0..5),
@@ -134,7 +137,7 @@ mod tests {
             rate_limit in proptest::option::of(0.001..1e6),
         ) -> Option<Webhook> {
             let webhook = Webhook {
-                enabled, by_events, base64, url, rate_limit,
+                enabled, by_events, base64, url, rate_limit, insecure_tls,
                 disabled_at_ms: reason.as_ref().filter(|_| !enabled).map(|reason| reason.len() as u64),
                 disabled_reason: reason.filter(|_| !enabled),
                 events: events.iter().map(|name| EventName::parse(name.trim()).unwrap_or_else(|_| EventName::parse("x").unwrap())).collect(),
