@@ -2,9 +2,11 @@
 //!
 //! 10 instances with a receiver that takes 5 ms get a steady 500 events/s: alone; beside 20 healthy, 20 dead and 1000
 //! dead ones that get 250 events/s together (of the dead a quarter each hang, refuse connections, answer 500, take 5 s);
-//! and beside one whose receiver takes 200 ms and that is flooded with 50 000 events, as fast as Redis takes them and at
-//! 2500/s. Each has a redis-server, a receiver and a worker of its own, started anew, one after the other in every
-//! round. Printed are what the 10 got, from the push to the arrival, and how it compares with the same round's alone.
+//! beside one whose receiver takes 200 ms and that is flooded with 50 000 events, as fast as Redis takes them and at
+//! 2500/s; and, to tell what the machine makes of so many events anyway, beside 10 healthy ones that get 2500/s. Each
+//! has a redis-server, a worker, a receiver for the 10 and one for the others, started anew, one after the other in
+//! every round. Printed are what the 10 got, from the push to the arrival, and how it compares with the same round's
+//! alone, and with the same traffic to healthy ones.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
@@ -13,13 +15,14 @@ mod support;
 use std::time::Duration;
 
 use support::figures::{greatest, median, percentile};
-use support::receiver::Arrival;
+use support::receiver::{Arrival, Receiver};
 use support::stage::{REFUSING, Stage};
 use support::{Args, traffic};
 
 const HEALTHY: usize = 10;
 const HEALTHY_PER_SECOND: f64 = 500.0;
 const DEAD_PER_SECOND: f64 = 250.0;
+const FLOOD_PER_SECOND: f64 = 2500.0;
 /// How long the healthy ones have been going when the others begin and the measurement with them.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// How long after the last push arrivals still count.
@@ -35,14 +38,17 @@ fn main() {
     let lasting = Duration::from_secs(seconds as u64);
     let all = [
         Beside::Nothing,
-        Beside::Healthy(20),
+        Beside::Healthy(20, DEAD_PER_SECOND),
         Beside::Dead(20),
         Beside::Dead(1000),
         Beside::Flood(flood, f64::INFINITY),
-        Beside::Flood(flood, 2500.0),
+        Beside::Flood(flood, FLOOD_PER_SECOND),
+        Beside::Healthy(10, FLOOD_PER_SECOND),
     ];
+    let is_named = |beside: &Beside| only.as_ref().is_none_or(|only| beside.name().contains(only));
     let is_wanted = |beside: &&Beside| {
-        **beside == Beside::Nothing || only.as_ref().is_none_or(|only| beside.name().contains(only))
+        let is_control = all.iter().any(|other| is_named(other) && other.control() == Some(**beside));
+        **beside == Beside::Nothing || is_named(beside) || is_control
     };
     let wanted: Vec<Beside> = all.iter().filter(is_wanted).copied().collect();
 
@@ -61,27 +67,34 @@ fn main() {
             measured.push(figures);
         }
     }
-    println!("\nratios to nothing, median of the rounds (goals: throughput within 5 %, p99 within 1.5)");
+    println!("\nratios, median of the rounds (goals: to nothing, throughput within 5 %, p99 within 1.5)");
     for (beside, figures) in wanted.iter().zip(&measured).skip(1) {
-        let ratio = |of: fn(&Measured) -> f64| {
-            let ratios: Vec<f64> = figures.iter().zip(&measured[0]).map(|(a, b)| of(a) / of(b)).collect();
-            median(&ratios)
-        };
-        println!(
-            "{:<28} throughput {:.3}   p50 {:.2}   p99 {:.2}",
-            beside.name(),
-            ratio(|m| m.per_second),
-            ratio(|m| m.p50_ms),
-            ratio(|m| m.p99_ms)
-        );
+        print_ratios(&beside.name(), figures, "nothing", &measured[0]);
+        let control = beside.control().and_then(|control| wanted.iter().position(|other| *other == control));
+        if let Some(control) = control {
+            print_ratios("", figures, "the same to healthy ones", &measured[control]);
+        }
     }
+}
+
+fn print_ratios(beside: &str, figures: &[Measured], to: &str, base: &[Measured]) {
+    let ratio = |of: fn(&Measured) -> f64| {
+        let ratios: Vec<f64> = figures.iter().zip(base).map(|(a, b)| of(a) / of(b)).collect();
+        median(&ratios)
+    };
+    println!(
+        "{beside:<28} throughput {:.3}   p50 {:.2}   p99 {:.2}   to {to}",
+        ratio(|m| m.per_second),
+        ratio(|m| m.p50_ms),
+        ratio(|m| m.p99_ms)
+    );
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Beside {
     Nothing,
-    /// So many healthy instances: what the traffic itself costs.
-    Healthy(usize),
+    /// So many healthy instances, that get so many events a second together: what the traffic itself costs.
+    Healthy(usize, f64),
     /// So many dead instances.
     Dead(usize),
     /// So many events for one slow instance, at so many a second.
@@ -92,17 +105,26 @@ impl Beside {
     fn name(self) -> String {
         match self {
             Self::Nothing => "nothing".to_owned(),
-            Self::Healthy(count) => format!("{count} more healthy ones"),
+            Self::Healthy(count, rate) => format!("{count} more healthy at {rate}/s"),
             Self::Dead(count) => format!("{count} dead instances"),
             Self::Flood(count, rate) if rate.is_infinite() => format!("flood of {count} at once"),
             Self::Flood(count, rate) => format!("flood of {count} at {rate}/s"),
         }
     }
 
+    /// What gives the machine as many events to deliver, none of them to a bad receiver.
+    fn control(self) -> Option<Self> {
+        match self {
+            Self::Dead(_) => Some(Self::Healthy(20, DEAD_PER_SECOND)),
+            Self::Flood(_, rate) if rate.is_finite() => Some(Self::Healthy(10, rate)),
+            Self::Nothing | Self::Healthy(..) | Self::Flood(..) => None,
+        }
+    }
+
     fn instances(self) -> Vec<String> {
         match self {
             Self::Nothing => Vec::new(),
-            Self::Healthy(count) => (0..count).map(|n| format!("more{n}")).collect(),
+            Self::Healthy(count, _) => (0..count).map(|n| format!("more{n}")).collect(),
             Self::Dead(count) => (0..count).map(|n| format!("dead{n}")).collect(),
             Self::Flood(..) => vec!["flooded".to_owned()],
         }
@@ -137,9 +159,10 @@ impl Measured {
 
 fn measure(beside: Beside, lasting: Duration) -> Measured {
     let mut stage = Stage::start(&[]);
+    let receiver_of_others = Receiver::start();
     let healthy: Vec<String> = (0..HEALTHY).map(|n| format!("healthy{n}")).collect();
     let others = beside.instances();
-    set_webhooks(&stage, &healthy, &others, beside);
+    set_webhooks(&stage, &healthy, &receiver_of_others, &others, beside);
     let log = format!("isolation-{}", beside.name().replace([' ', '/'], "-"));
     let worker = stage.start_worker(&log);
 
@@ -152,7 +175,10 @@ fn measure(beside: Beside, lasting: Duration) -> Measured {
         let (from, worker_before, redis_before) = (support::unix_us(), worker.cpu(), stage.redis.cpu());
         match beside {
             Beside::Nothing => {}
-            Beside::Healthy(_) | Beside::Dead(_) => {
+            Beside::Healthy(_, rate) => {
+                traffic::push_steadily(&mut redis_of_others, &others, rate, lasting);
+            }
+            Beside::Dead(_) => {
                 traffic::push_steadily(&mut redis_of_others, &others, DEAD_PER_SECOND, lasting);
             }
             Beside::Flood(count, rate) if rate.is_infinite() => {
@@ -203,17 +229,24 @@ fn note_each(name: &str, arrivals: &[Arrival], from_us: u64) {
     std::fs::write(file, lines.collect::<String>()).unwrap();
 }
 
-fn set_webhooks(stage: &Stage, healthy: &[String], others: &[String], beside: Beside) {
-    let url = |path| stage.receiver.url(path);
+fn set_webhooks(
+    stage: &Stage,
+    healthy: &[String],
+    receiver_of_others: &Receiver,
+    others: &[String],
+    beside: Beside,
+) {
+    let url = |path| receiver_of_others.url(path);
     let (well, slow, very_slow) = (url("/after/5"), url("/after/200"), url("/after/5000"));
     let (hanging, failing) = (url("/hang"), url("/status/500"));
     let dead = [hanging.as_str(), REFUSING, failing.as_str(), very_slow.as_str()];
     let url_of = |number: usize| match beside {
         Beside::Flood(..) => slow.as_str(),
-        Beside::Healthy(_) => well.as_str(),
+        Beside::Healthy(..) => well.as_str(),
         Beside::Nothing | Beside::Dead(_) => dead[number % dead.len()],
     };
-    let healthy = healthy.iter().map(|instance| (instance.clone(), well.as_str()));
+    let healthy_url = stage.receiver.url("/after/5");
+    let healthy = healthy.iter().map(|instance| (instance.clone(), healthy_url.as_str()));
     let others = others.iter().enumerate().map(|(number, instance)| (instance.clone(), url_of(number)));
     stage.set_webhooks(healthy.chain(others));
 }

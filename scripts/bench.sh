@@ -13,7 +13,8 @@
 #     --deliveries N  (1000000)   --seconds N  idle (15)   --singles N  events timed (50)
 #
 # --quick makes any but drain short, to see that it works. BENCH_LOG_LEVEL=debug makes the worker log each attempt;
-# its logs are target/tmp/*.log. Figures of a busy machine vary: compare those of one run.
+# its logs are target/tmp/*.log. BENCH_POSTHASTE=<path> measures another build of the program (not with drain).
+# Figures of a busy machine vary: compare those of one run.
 set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)

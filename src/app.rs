@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::admin::Admin;
 use self::stages::{Ended, Stages, Watched};
+use crate::cli::{client_settings, redis_settings};
 use crate::config::Config;
-use crate::decide::fan_out::GlobalRule;
 use crate::decide::fitness::{self, Finding, Level};
 use crate::decide::webhook;
 use crate::flow::{DEAD_AFTER, Desk, Destinations, Health, Lease, Outage};
-use crate::http::{Client, ClientSettings};
+use crate::http::Client;
 use crate::model::{Held, Target, Webhook};
-use crate::store::{Beat, Redis, RedisSettings, StoreError};
+use crate::store::{Beat, Redis, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Why a worker could not be started, or did not go on.
@@ -150,47 +150,30 @@ fn new_name() -> Arc<str> {
     format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>()).into()
 }
 
-/// Where Redis is, of the settings.
-pub fn redis_settings(config: &Config) -> RedisSettings {
-    RedisSettings { url: config.redis_url.clone(), stream: config.stream.clone() }
-}
-
-/// How long things may take, of the settings.
-pub fn client_settings(config: &Config) -> ClientSettings {
-    ClientSettings { request_timeout: config.request_timeout, connect_timeout: config.connect_timeout }
-}
-
 fn destinations(config: &Config) -> Result<Destinations, StartError> {
     let global = &config.global;
-    let rule = GlobalRule::new(global.enabled, global.url.is_some(), global.events.clone());
-    let webhook = |url: &str| Webhook {
-        enabled: true,
-        disabled_reason: None,
-        disabled_at_ms: None,
-        url: url.to_owned(),
-        by_events: global.by_events,
-        base64: global.base64,
-        events: Vec::new(),
-        headers: global.headers.clone(),
-        secrets: global.secrets.clone(),
-        rate_limit: global.rate_limit,
-    };
     let target = |webhook: &Webhook, what: &str| {
-        webhook::target(webhook).map_err(|error| StartError::Destination(format!("{what}: {error}")))
+        webhook::operators_target(webhook)
+            .map_err(|error| StartError::Destination(format!("{what}: {error}")))
     };
-    let global_target = match (&global.url, global.enabled) {
-        (Some(url), true) => Some(Arc::new(target(&webhook(url), "WEBHOOK_GLOBAL_URL")?)),
-        _ => None,
+    let global_target = match global.webhook().filter(|webhook| webhook.enabled) {
+        Some(webhook) => Some(Arc::new(target(&webhook, "WEBHOOK_GLOBAL_URL")?)),
+        None => None,
     };
     let errors = match (&config.errors.url, config.errors.enabled) {
         (Some(url), true) => {
             let plain = Webhook {
+                enabled: true,
+                disabled_reason: None,
+                disabled_at_ms: None,
+                url: url.clone(),
                 by_events: false,
                 base64: true,
+                events: Vec::new(),
                 headers: Vec::new(),
                 secrets: Vec::new(),
                 rate_limit: None,
-                ..webhook(url)
+                insecure_tls: false,
             };
             let target = target(&plain, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")?;
             // Its body has a fixed form: no `destination` is set in it.
@@ -198,5 +181,5 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
         }
         _ => None,
     };
-    Ok(Destinations { rule, global: global_target, errors })
+    Ok(Destinations { rule: global.rule(), global: global_target, errors })
 }

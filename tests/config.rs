@@ -13,6 +13,11 @@ use posthaste::telemetry;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// Files that can be used: a CA's, and a certificate with its key.
+const CA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/ca.pem");
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/localhost.pem");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/localhost.key.pem");
+
 fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::from_pairs(owned(pairs))
 }
@@ -63,6 +68,7 @@ fn example() -> String {
 /// A value for each variable that is not its default.
 const OTHER_VALUES: &[(&str, &str)] = &[
     ("REDIS_URL", "rediss://user:p%40ss@redis.example:6380/2"),
+    ("REDIS_CA_FILE", CA_FILE),
     ("STREAM", "events"),
     ("WORKER_CONCURRENCY", "65536"),
     ("MAX_EVENT_BYTES", "1024"),
@@ -79,6 +85,12 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", "http://localhost:1"),
     ("WEBHOOK_ROUTES", "FOO=bar"),
     ("WEBHOOK_CUSTOM_EVENTS", "*"),
+    ("WEBHOOK_ALLOW_HOSTS", "n8n, *.lan"),
+    ("WEBHOOK_ALLOW_CIDRS", "10.0.0.0/8,::1"),
+    ("WEBHOOK_ALLOW_INSECURE_TLS", "true"),
+    ("WEBHOOK_CA_FILE", CA_FILE),
+    ("WEBHOOK_CLIENT_CERT", CERTIFICATE),
+    ("WEBHOOK_CLIENT_KEY", KEY),
     ("WEBHOOK_REQUEST_TIMEOUT_MS", "1"),
     ("WEBHOOK_CONNECT_TIMEOUT_MS", "3600000"),
     ("WEBHOOK_RETRY_MAX_ATTEMPTS", "1"),
@@ -109,8 +121,14 @@ fn every_variable_has_an_effect() {
     let names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
     assert_eq!(OTHER_VALUES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     for (name, value) in OTHER_VALUES {
-        let changed = Config { warnings: Vec::new(), ..config(&[(name, value)]) };
-        assert_ne!(changed, Config::default(), "{name}={value}");
+        match read(&[(name, value)]) {
+            Ok(changed) => {
+                let changed = Config { warnings: Vec::new(), ..changed };
+                assert_ne!(changed, Config::default(), "{name}={value}");
+            }
+            // Each of the two is nothing without the other.
+            Err(error) => assert!(name.starts_with("WEBHOOK_CLIENT_"), "{error}"),
+        }
     }
 }
 
@@ -133,6 +151,17 @@ fn values_are_read_into_their_types() {
     assert_eq!(config.errors.url.as_deref(), Some("http://localhost:1"));
     assert_eq!(config.routes.suffix(&event("foo")), "bar");
     assert!(config.custom_events.allow(&event("anything")));
+    let texts = |them: &[&dyn ToString]| them.iter().map(|it| it.to_string()).collect::<Vec<_>>();
+    let [first, second] = &config.permits.hosts[..] else { panic!("{:?}", config.permits) };
+    assert_eq!(texts(&[first, second]), ["n8n", "*.lan"]);
+    let [first, second] = &config.permits.networks[..] else { panic!("{:?}", config.permits) };
+    assert_eq!(texts(&[first, second]), ["10.0.0.0/8", "::1/128"]);
+    assert!(config.permits.insecure_tls);
+    let file = |path: &str| std::fs::read_to_string(path).unwrap();
+    assert_eq!(config.tls.ca.as_deref(), Some(file(CA_FILE).as_str()));
+    assert_eq!(config.redis_ca.as_deref(), Some(file(CA_FILE).as_str()));
+    let identity = config.tls.identity.as_ref().unwrap().expose();
+    assert!(identity.contains(&file(CERTIFICATE)) && identity.contains(&file(KEY)));
     assert_eq!(config.request_timeout, Duration::from_millis(1));
     assert_eq!(config.connect_timeout, Duration::from_secs(3600));
     assert_eq!(config.retry.max_attempts, 1);
@@ -581,7 +610,17 @@ fn the_example_file_yields_the_defaults() {
 
 #[test]
 fn the_examples_in_the_example_file_are_valid() {
-    let uncommented: String = example()
+    let mut example = example();
+    for (named, there) in [
+        ("/etc/posthaste/redis-ca.pem", CA_FILE),
+        ("/etc/posthaste/ca.pem", CA_FILE),
+        ("/etc/posthaste/client.pem", CERTIFICATE),
+        ("/etc/posthaste/client.key", KEY),
+    ] {
+        assert_eq!(example.matches(named).count(), 1, "{named}");
+        example = example.replace(named, there);
+    }
+    let uncommented: String = example
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '='])).unwrap_or(line))
         .flat_map(|line| [line, "\n"])
@@ -589,7 +628,7 @@ fn the_examples_in_the_example_file_are_valid() {
     let config = read_with_file(&[], &env_file(uncommented)).unwrap();
     assert_eq!(config.warnings, [""; 0]);
     let unset = VARIABLES.iter().filter(|variable| variable.default.is_none()).count();
-    assert_eq!(unset, 10);
+    assert_eq!(unset, 16);
     assert!(config.global.url.is_some() && !config.global.secrets.is_empty());
     assert_eq!(config.global.headers[0].0, "authorization");
 }

@@ -34,6 +34,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["http"]),
     // For the connections to receivers, and for those of the HTTP API.
     ("hyper", &["http", "api"]),
+    ("hyper_util", &["http", "api"]),
     ("prometheus", &["telemetry"]),
 ];
 

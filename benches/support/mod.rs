@@ -19,6 +19,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Where receivers are, which webhooks of instances may not be sent to by default.
+pub const HERE: &str = "127.0.0.0/8";
+
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The arguments of a benchmark: `--name value` each, and `--quick`.

@@ -10,6 +10,11 @@ use super::{Process, free_port, wait_for};
 /// Where nothing listens: a connection is refused at once.
 pub const REFUSING: &str = "http://127.0.0.1:1/";
 
+/// The release binary, or another build that is to be compared with it.
+fn program() -> String {
+    std::env::var("BENCH_POSTHASTE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_posthaste").to_owned())
+}
+
 /// Everything but the worker.
 pub struct Stage {
     pub redis: Process,
@@ -61,11 +66,12 @@ impl Stage {
         let log = File::create(format!("{}/{log}.log", env!("CARGO_TARGET_TMPDIR"))).unwrap();
         let level = std::env::var("BENCH_LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
         let worker = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_posthaste"))
+            Command::new(program())
                 .arg("run")
                 .current_dir(self.dir.path())
                 .env_clear()
                 .env("REDIS_URL", self.redis_url())
+                .env("WEBHOOK_ALLOW_CIDRS", super::HERE)
                 .env("LOG_LEVEL", level)
                 .env("ADMIN_ADDR", "off")
                 .stdin(Stdio::null())
@@ -86,8 +92,9 @@ impl Stage {
 
     /// Runs a command of the release binary to its end.
     pub fn command(&self, args: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+        let mut command = Command::new(program());
         command.args(args).current_dir(self.dir.path()).env_clear().env("REDIS_URL", self.redis_url());
+        command.env("WEBHOOK_ALLOW_CIDRS", super::HERE);
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "posthaste {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }

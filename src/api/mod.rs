@@ -4,25 +4,31 @@
 //! group of routes. Nothing here keeps state of its own: what is stored is in Redis, through `store`.
 
 mod auth;
+mod body;
 mod dead;
 mod destinations;
 mod error;
+mod explain;
 mod health;
+mod instance;
 mod metrics;
+mod openapi;
 mod server;
 mod stats;
+mod stream;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::error::ApiError;
 pub use self::metrics::Scraper;
-pub use self::server::serve;
-use crate::decide::webhook::CustomEvents;
+pub use self::server::{listen, serve};
+use crate::decide::address::Permits;
+use crate::decide::explain::Rules;
 use crate::flow::{Desk, Health};
 use crate::http::Client;
 use crate::model::Secret;
@@ -35,8 +41,10 @@ pub struct ApiSettings {
     pub api_key: Option<Secret>,
     /// The largest event that is taken.
     pub max_event_bytes: usize,
-    /// The events beyond the known ones that webhooks may list.
-    pub custom_events: CustomEvents,
+    /// Where events go.
+    pub rules: Rules,
+    /// Where webhooks of instances may be sent to.
+    pub permits: Permits,
 }
 
 /// What every handler may use.
@@ -66,11 +74,13 @@ impl Api {
     /// All routes.
     fn router(self) -> Router {
         let keyed = Router::new()
+            .merge(dead::routes())
+            .merge(destinations::routes())
+            .merge(explain::routes())
             .merge(metrics::routes())
             .merge(stats::routes())
-            .merge(dead::routes())
-            .merge(destinations::routes());
-        let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+            .merge(webhooks::routes());
+        let open = Router::new().merge(health::routes()).merge(openapi::routes());
         keyed
             .fallback(error::no_route)
             .method_not_allowed_fallback(error::no_method)

@@ -37,7 +37,7 @@ impl Admin {
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let Some(addr) = config.admin_addr else { return Ok(Self { serving: None, stop }) };
-        let listener = match TcpListener::bind(addr).await {
+        let listener = match api::listen(addr) {
             Ok(listener) => Some(listener),
             // Any number of workers may run on a machine, with no settings at all.
             Err(error) if error.kind() == ErrorKind::AddrInUse && addr == DEFAULT_ADMIN_ADDR => {
@@ -52,7 +52,8 @@ impl Admin {
         let settings = ApiSettings {
             api_key: config.api_key.clone(),
             max_event_bytes: config.max_event_bytes,
-            custom_events: config.custom_events.clone(),
+            rules: config.rules(),
+            permits: config.permits.clone(),
         };
         let api = Api {
             redis: redis.clone(),
@@ -84,7 +85,7 @@ async fn serve(api: Api, addr: SocketAddr, listener: Option<TcpListener>, stop: 
                 () = tokio::time::sleep(LISTEN_AGAIN) => {}
                 () = stop.cancelled() => return,
             }
-            if let Ok(listener) = TcpListener::bind(addr).await {
+            if let Ok(listener) = api::listen(addr) {
                 break listener;
             }
         },

@@ -29,6 +29,8 @@ const RECORDS: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the state of Redis is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// Where webhooks may be sent to: this machine.
+const PERMITTED: &str = "127.0.0.0/8";
 /// The stream that is used.
 const STREAM: &str = "webhooks";
 
@@ -69,7 +71,8 @@ pub(super) async fn run(args: DevArgs, out: Output) -> anyhow::Result<()> {
     let told =
         format!("127.0.0.1:{}, data in {} (append-only file, fsync always)", server.port(), dir.display());
     step("redis-server", &told);
-    let redis = Redis::open(&RedisSettings { url: Secret::new(server.url()), stream: STREAM.to_owned() })?;
+    let redis =
+        Redis::open(&RedisSettings { url: Secret::new(server.url()), stream: STREAM.to_owned(), ca: None })?;
     let played = tokio::select! {
         played = play(&args, out, &redis, &server, &dir) => played,
         () = interrupted() => Ok(true),

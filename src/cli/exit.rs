@@ -113,6 +113,12 @@ fn unreachable(error: &anyhow::Error, store: &StoreError, redis_url: Option<&str
         Some("LOADING") => "wait until it has loaded its data",
         Some("BUSY") => "wait for the script that it runs, or end that with SCRIPT KILL",
         Some("MASTERDOWN") => "it is a replica without its primary: let REDIS_URL name a primary",
+        _ if store.to_string().contains("UnknownIssuer") => {
+            "name the CA of its certificate in REDIS_CA_FILE, or correct REDIS_URL"
+        }
+        _ if store.to_string().contains("CaUsedAsEndEntity") => {
+            "make its certificate with basicConstraints=CA:FALSE, or one that a CA signs"
+        }
         _ if store.is_timeout() => "see whether it hangs or is cut off, or correct REDIS_URL",
         _ => "start it, or correct REDIS_URL",
     };
@@ -183,7 +189,7 @@ mod tests {
 
     fn refused() -> StoreError {
         let url = Secret::new("unix:///nowhere/redis.sock");
-        let redis = Redis::open(&RedisSettings { url, stream: "s".to_owned() }).unwrap();
+        let redis = Redis::open(&RedisSettings { url, stream: "s".to_owned(), ca: None }).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(redis.time_ms()).unwrap_err()
     }

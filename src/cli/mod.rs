@@ -14,7 +14,6 @@ mod listen;
 mod output;
 mod publish;
 mod run;
-mod samples;
 mod session;
 mod status;
 mod table;
@@ -30,6 +29,7 @@ use self::exit::Exit;
 use self::output::{Output, Tone, complain};
 pub use self::run::Worker;
 use self::session::{Session, settings, shown_url};
+pub use self::session::{client_settings, redis_settings};
 use crate::config::Config;
 use crate::model::format;
 

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use anyhow::Context;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,7 @@ pub(super) async fn run(_args: RunArgs, config: Config, out: Output, worker: Wor
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    allow_files();
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let mut running = std::pin::pin!(worker(config, stop.clone()));
@@ -56,6 +58,13 @@ pub(super) async fn run(_args: RunArgs, config: Config, out: Output, worker: Wor
             Ok(())
         }
     }
+}
+
+/// Has as many files open as the system lets it: connections are files, and the usual 1024 are soon used up.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused or not: it works with fewer, too.
+    _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// The signals that stop a worker.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, Problem};
+use crate::http::ClientSettings;
 use crate::model::display_url;
 use crate::store::{Redis, RedisSettings, StoreError};
 
@@ -25,8 +26,7 @@ impl Session {
     /// # Errors
     /// When the Redis URL cannot be used.
     pub(super) fn open(config: Config, out: Output) -> Result<Self, StoreError> {
-        let settings = RedisSettings { url: config.redis_url.clone(), stream: config.stream.clone() };
-        Ok(Self { redis: Redis::open(&settings)?, config, out })
+        Ok(Self { redis: Redis::open(&redis_settings(&config))?, config, out })
     }
 }
 
@@ -43,6 +43,25 @@ pub(super) fn settings(env_file: Option<&PathBuf>) -> Result<Config, ConfigError
         return Err(ConfigError { problems: vec![problem] });
     }
     Config::from_env(Some(env_file.map_or(Path::new(ENV_FILE), PathBuf::as_path)))
+}
+
+/// Where Redis is, of the settings.
+pub fn redis_settings(config: &Config) -> RedisSettings {
+    RedisSettings {
+        url: config.redis_url.clone(),
+        stream: config.stream.clone(),
+        ca: config.redis_ca.clone(),
+    }
+}
+
+/// How receivers are sent to, of the settings.
+pub fn client_settings(config: &Config) -> ClientSettings {
+    ClientSettings {
+        request_timeout: config.request_timeout,
+        connect_timeout: config.connect_timeout,
+        permits: config.permits.clone(),
+        tls: config.tls.clone(),
+    }
 }
 
 /// Where Redis is, as it may be shown.

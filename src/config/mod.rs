@@ -5,8 +5,10 @@
 
 mod dotenv;
 mod parse;
+mod pem;
 mod problem;
 mod raw;
+mod rules;
 mod variables;
 mod warn;
 
@@ -15,14 +17,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::problem::{ConfigError, Problem};
 pub use self::variables::{EVENT_PREFIX, VARIABLES, Variable};
+use crate::decide::address::Permits;
 use crate::decide::retry::RetrySettings;
 use crate::decide::route::Routes;
 use crate::decide::webhook::CustomEvents;
-use crate::model::{EventName, Secret, display_url};
+use crate::model::{EventName, Secret, TlsSettings, display_url};
 pub use crate::telemetry::LogFormat;
 
 /// All settings. [`VARIABLES`] names the variable of each; `Default` is what an empty environment yields.
@@ -30,6 +34,8 @@ pub use crate::telemetry::LogFormat;
 pub struct Config {
     /// `redis://`, `rediss://`, `unix://` or `redis+unix://`, with a host or path that can be used.
     pub redis_url: Secret,
+    /// Whose certificates a `rediss://` server is trusted by, PEM; none: those that the system trusts.
+    pub redis_ca: Option<Arc<str>>,
     /// The producers' stream: visible ASCII without spaces and braces.
     pub stream: String,
     /// How many attempts may be under way at once: 1 to 65536.
@@ -48,6 +54,10 @@ pub struct Config {
     pub routes: Routes,
     /// The events beyond the known ones that webhooks may list.
     pub custom_events: CustomEvents,
+    /// What webhooks of instances are permitted.
+    pub permits: Permits,
+    /// TLS towards receivers.
+    pub tls: TlsSettings,
     /// How long a whole attempt may take.
     pub request_timeout: Duration,
     /// How long connecting may take.
@@ -107,6 +117,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             redis_url: Secret::new("redis://127.0.0.1:6379"),
+            redis_ca: None,
             stream: "webhooks".to_owned(),
             worker_concurrency: 256,
             max_event_bytes: 16 * 1024 * 1024,
@@ -116,6 +127,8 @@ impl Default for Config {
             errors: ErrorsSettings::default(),
             routes: Routes::default(),
             custom_events: CustomEvents::default(),
+            permits: Permits::default(),
+            tls: TlsSettings::default(),
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             retry: RetrySettings::default(),

@@ -93,6 +93,14 @@ pub(super) fn some<T>(parse: impl Fn(&str) -> Parsed<T>) -> impl Fn(&str) -> Par
     move |text| parse(text).map(Some)
 }
 
+/// Values divided by commas; at least one.
+pub(super) fn list<T: FromStr<Err: Display>>(text: &str) -> Parsed<Vec<T>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let values: Vec<T> =
+        parts.map(|part| part.parse().map_err(|error: T::Err| error.to_string())).collect::<Parsed<_>>()?;
+    if values.is_empty() { Err("write one or several, divided by commas".to_owned()) } else { Ok(values) }
+}
+
 pub(super) fn statuses(text: &str) -> Parsed<BTreeSet<u16>> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(BTreeSet::new());

@@ -49,7 +49,9 @@ impl Problem {
 /// The value of a variable as it may be shown.
 fn shown(variable: &str, value: &str) -> String {
     let holds = |suffix| variable.ends_with(suffix);
-    if holds("_SECRET") || holds("_HEADERS") || holds("_KEY") {
+    // The name of a file, unless the key itself was pasted there.
+    let is_file = variable == "WEBHOOK_CLIENT_KEY" && !value.contains("-----") && !value.contains('\n');
+    if holds("_SECRET") || holds("_HEADERS") || holds("_KEY") && !is_file {
         "***".to_owned()
     } else if holds("_URL") || holds("_WEBHOOK") {
         cut(&masked_url(value))

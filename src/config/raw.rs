@@ -6,16 +6,17 @@ use serde::Deserialize;
 
 use super::parse::{self, MAX_SECONDS, Parsed, decimal, seconds, some, whole};
 use super::variables::{event_of, is_setting};
-use super::{Config, ConfigError, Problem};
+use super::{Config, ConfigError, Problem, pem};
 use crate::decide::retry::RetrySettings;
 use crate::decide::webhook::RATES;
-use crate::model::EventName;
+use crate::model::{EventName, Secret};
 
 /// Every setting's text. Only texts: `envy` stops at the first value that is not of its type, and knows `true` but not
 /// `TRUE`; so it is left to find the variables, and the values are read here.
 #[derive(Default, Deserialize)]
 struct Raw {
     redis_url: Option<String>,
+    redis_ca_file: Option<String>,
     stream: Option<String>,
     worker_concurrency: Option<String>,
     max_event_bytes: Option<String>,
@@ -32,6 +33,12 @@ struct Raw {
     webhook_events_errors_webhook: Option<String>,
     webhook_routes: Option<String>,
     webhook_custom_events: Option<String>,
+    webhook_allow_hosts: Option<String>,
+    webhook_allow_cidrs: Option<String>,
+    webhook_allow_insecure_tls: Option<String>,
+    webhook_ca_file: Option<String>,
+    webhook_client_cert: Option<String>,
+    webhook_client_key: Option<String>,
     webhook_request_timeout_ms: Option<String>,
     webhook_connect_timeout_ms: Option<String>,
     webhook_retry_max_attempts: Option<String>,
@@ -68,6 +75,7 @@ pub(super) fn read(pairs: &BTreeMap<String, String>, problems: Vec<Problem>) -> 
     reader.process(&raw, &mut config);
     reader.api(&raw, &mut config);
     reader.webhooks(&raw, &mut config);
+    reader.receivers(&raw, &mut config);
     reader.retry(&raw, &mut config.retry);
     config.global.events = reader.events(pairs);
     if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }
@@ -82,6 +90,7 @@ impl Reader {
     /// The process itself: Redis, sizes, times, the dead letters, the log.
     fn process(&mut self, raw: &Raw, config: &mut Config) {
         self.set(&mut config.redis_url, written!(raw.redis_url), parse::redis_url);
+        self.set(&mut config.redis_ca, written!(raw.redis_ca_file), some(pem::authorities));
         self.set(&mut config.stream, written!(raw.stream), parse::stream);
         self.set(&mut config.worker_concurrency, written!(raw.worker_concurrency), whole(1..=65_536));
         self.set(&mut config.max_event_bytes, written!(raw.max_event_bytes), whole(1024..=512 * 1024 * 1024));
@@ -133,6 +142,20 @@ impl Reader {
         self.set(&mut config.connect_timeout, written!(raw.webhook_connect_timeout_ms), parse::milliseconds);
     }
 
+    /// What webhooks of instances are permitted, and TLS.
+    fn receivers(&mut self, raw: &Raw, config: &mut Config) {
+        let (permits, tls) = (&mut config.permits, &mut config.tls);
+        self.set(&mut permits.hosts, written!(raw.webhook_allow_hosts), parse::list);
+        self.set(&mut permits.networks, written!(raw.webhook_allow_cidrs), parse::list);
+        self.set(&mut permits.insecure_tls, written!(raw.webhook_allow_insecure_tls), parse::boolean);
+        self.set(&mut tls.ca, written!(raw.webhook_ca_file), some(pem::authorities));
+        let given = (raw.webhook_client_cert.as_deref(), raw.webhook_client_key.as_deref());
+        match identity(given) {
+            Ok(identity) => tls.identity = identity,
+            Err(problems) => self.problems.extend(problems),
+        }
+    }
+
     fn retry(&mut self, raw: &Raw, retry: &mut RetrySettings) {
         let wait = || seconds(0.0..=MAX_SECONDS);
         let use_exponential = written!(raw.webhook_retry_use_exponential_backoff);
@@ -170,6 +193,33 @@ impl Reader {
         match parse(text) {
             Ok(value) => *setting = value,
             Err(allowed) => self.problems.push(Problem::new(&field.to_ascii_uppercase(), text, allowed)),
+        }
+    }
+}
+
+/// The certificate and the key of this client, of the files of both. They may be in one file.
+fn identity(given: (Option<&str>, Option<&str>)) -> Result<Option<Secret>, Vec<Problem>> {
+    let (certificate_is, key_is) = ("WEBHOOK_CLIENT_CERT", "WEBHOOK_CLIENT_KEY");
+    match given {
+        (None, None) => Ok(None),
+        (None, Some(key)) => {
+            let allowed = "set WEBHOOK_CLIENT_CERT too, to the file with the certificate of this key";
+            Err(vec![Problem::new(key_is, key, allowed)])
+        }
+        (Some(certificate), key) => {
+            let problem = |wrong| match (wrong, key) {
+                (pem::Wrong::Certificate(allowed), _) => Problem::new(certificate_is, certificate, allowed),
+                (pem::Wrong::Key(allowed), Some(key)) => Problem::new(key_is, key, allowed),
+                (pem::Wrong::Key(allowed), None) => {
+                    let allowed = format!("{allowed}; or set WEBHOOK_CLIENT_KEY to the file with its key");
+                    Problem::new(certificate_is, certificate, allowed)
+                }
+            };
+            pem::identity(certificate, key.unwrap_or(certificate)).map(Some).map_err(|wrong| {
+                let mut problems: Vec<Problem> = wrong.into_iter().map(problem).collect();
+                problems.dedup_by(|later, earlier| later.variable == earlier.variable);
+                problems
+            })
         }
     }
 }

@@ -23,6 +23,10 @@ pub const VARIABLES: &[Variable] = &[
         "redis://127.0.0.1:6379",
         "Where Redis is: redis://, rediss:// (TLS) or unix:// (a socket).",
     ),
+    unset(
+        "REDIS_CA_FILE",
+        "Certificates that a rediss:// server is trusted by instead of the system's, a PEM file.",
+    ),
     set("STREAM", "webhooks", "The stream that producers push to; every other key begins with {<STREAM>}:"),
     set("WORKER_CONCURRENCY", "256", "How many attempts may be under way at once in this process."),
     set(
@@ -71,6 +75,25 @@ pub const VARIABLES: &[Variable] = &[
         "WEBHOOK_CUSTOM_EVENTS",
         "Event names of your own that webhooks may list, divided by commas; * for any.",
     ),
+    unset(
+        "WEBHOOK_ALLOW_HOSTS",
+        "Hosts that instances' webhooks may be sent to wherever they are, divided by commas: n8n, *.lan or *.",
+    ),
+    unset(
+        "WEBHOOK_ALLOW_CIDRS",
+        "Networks that instances' webhooks may be sent to beside public addresses, divided by commas.",
+    ),
+    set(
+        "WEBHOOK_ALLOW_INSECURE_TLS",
+        "false",
+        "Whether a webhook may have insecure_tls: any certificate of its receiver is accepted then.",
+    ),
+    unset(
+        "WEBHOOK_CA_FILE",
+        "Certificates of CAs that receivers are trusted by beside the system's, a PEM file.",
+    ),
+    unset("WEBHOOK_CLIENT_CERT", "The certificate shown to receivers that ask for one (mTLS), a PEM file."),
+    unset("WEBHOOK_CLIENT_KEY", "Its key, a PEM file; without it the key is in WEBHOOK_CLIENT_CERT."),
     set("WEBHOOK_REQUEST_TIMEOUT_MS", "30000", "How long a whole attempt may take, in milliseconds."),
     set("WEBHOOK_CONNECT_TIMEOUT_MS", "5000", "How long connecting to a receiver may take, in milliseconds."),
     set("WEBHOOK_RETRY_MAX_ATTEMPTS", "10", "How many attempts a delivery has."),

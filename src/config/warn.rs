@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::variables::{EVENT_PREFIX, all_names, event_of, is_ours};
 use super::{Config, parse};
+use crate::decide::address::{HostPattern, Network};
 use crate::decide::suggest::nearest;
 use crate::model::{EventName, KNOWN_EVENTS};
 
@@ -17,6 +18,13 @@ pub(super) fn warnings(config: &Config, pairs: &BTreeMap<String, String>) -> Vec
     let mut warnings: Vec<String> = pairs.keys().filter_map(|name| unknown_variable(name)).collect();
     warnings.extend(pairs.iter().filter_map(|(name, value)| unknown_event(config, name, value)));
     warnings.extend(without_effect(config).into_iter().map(str::to_owned));
+    if permits_everything(config) {
+        warnings.push(
+            "WEBHOOK_ALLOW_HOSTS or WEBHOOK_ALLOW_CIDRS permits everything: whoever sets the webhook of an instance can \
+             make this machine send to any address that it reaches"
+                .to_owned(),
+        );
+    }
     if config.max_event_bytes > config.memory_budget_bytes {
         // It is taken all the same: an event that no worker takes would wait for good.
         warnings.push(
@@ -34,6 +42,11 @@ fn weak_key(config: &Config) -> Option<String> {
     (length < SHORTEST_KEY).then(|| {
         format!("AUTHENTICATION_API_KEY has {length} characters: take at least {SHORTEST_KEY} (openssl rand -hex 32)")
     })
+}
+
+fn permits_everything(config: &Config) -> bool {
+    let all = |network: &Network| matches!(network, Network::V4(_, 0) | Network::V6(_, 0));
+    config.permits.hosts.contains(&HostPattern::Any) || config.permits.networks.iter().any(all)
 }
 
 fn unknown_variable(name: &str) -> Option<String> {

@@ -175,6 +175,7 @@ mod tests {
             headers: Vec::new(),
             secrets: Vec::new(),
             rate_limit: None,
+            insecure_tls: false,
         }
     }
 

@@ -30,7 +30,7 @@ pub fn post(delivery: &Delivery, target: &Target, routes: &Routes, now_s: u64) -
         None => envelope.payload().clone(),
     };
     let headers = headers(delivery, target, now_s, &body);
-    Post { url, headers, body }
+    Post { url, owner: target.owner, headers, body }
 }
 
 fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> HeaderMap {

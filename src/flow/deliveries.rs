@@ -57,7 +57,10 @@ pub(super) type Resolved = Result<Result<Arc<Target>, TransportError>, (DeadReas
 impl Make<'_> {
     /// What is to be done for an entry that was taken over so many times.
     pub(super) fn steps(&self, entry: Entry, takeovers: u32) -> Vec<Step> {
-        let steps = self.innocent(entry);
+        // Those of before it was parked, too: that makes another entry of it.
+        let takeovers = takeovers.saturating_add(entry.takeovers());
+        let steps: Vec<_> =
+            self.innocent(entry).into_iter().map(|step| taken_over(step, takeovers)).collect();
         match poison::judge(takeovers) {
             Verdict::Innocent if takeovers == 0 => steps,
             Verdict::Innocent => steps.into_iter().map(at_once).collect(),
@@ -76,7 +79,16 @@ impl Make<'_> {
                 vec![Step::Settle(Work::Idle(Idle::Settled(self.receipt(Source::Ready, id, 0, 0), key)))]
             }
             Entry::New { id, event } => self.first(id, &event),
-            Entry::Due { id, event, destination, attempts, first_attempt_ms, last_attempt, was_parked } => {
+            Entry::Due {
+                id,
+                event,
+                destination,
+                attempts,
+                first_attempt_ms,
+                last_attempt,
+                was_parked,
+                takeovers: _,
+            } => {
                 let resolved = resolve(self.destinations, self.hooks, &destination).and_then(|target| {
                     // The first attempt is made however old the event is, unless its receiver had its time.
                     match (attempts > 0 || was_parked) && event.pushed_ms < self.expired_before_ms {
@@ -102,6 +114,7 @@ impl Make<'_> {
                     first_attempt_ms,
                     last_attempt,
                     suspect: false,
+                    takeovers: 0,
                     was_parked,
                 };
                 vec![match resolved {
@@ -141,6 +154,7 @@ impl Make<'_> {
                     first_attempt_ms: None,
                     last_attempt: None,
                     suspect: false,
+                    takeovers: 0,
                     was_parked: false,
                 })
             };
@@ -231,7 +245,15 @@ fn is_owed(webhook: &Webhook, event: &Event) -> bool {
         && webhook.wants(event.envelope.name())
 }
 
-/// What workers may have died of is not parked behind others: how often they did is known of its entry alone.
+/// How often workers died that held it is kept while it is parked.
+fn taken_over(step: Step, takeovers: u32) -> Step {
+    match step {
+        Step::Attempt(delivery) => Step::Attempt(Box::new(Delivery { takeovers, ..*delivery })),
+        settle => settle,
+    }
+}
+
+/// What workers may have died of is not parked behind others: it is soon to be found out.
 fn at_once(step: Step) -> Step {
     match step {
         Step::Attempt(delivery) => Step::Attempt(Box::new(Delivery { was_parked: true, ..*delivery })),

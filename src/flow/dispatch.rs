@@ -2,6 +2,7 @@
 //! attempts in flight.
 
 mod asked;
+mod fetches;
 mod running;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -9,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::asked::Failures;
 pub use self::asked::{Ask, Desk, KnownLane, LastFailure, NoAnswer};
+use self::fetches::Fetches;
 use self::running::{Ended, Running};
-use super::lanes::{Bounds, Lanes, Load, Parking};
+use super::lanes::{Bounds, Hunger, Lanes, Load, Parking};
 use super::{Attempting, Cause, Due, Lease, News, Room, Unparker, Work};
-use crate::decide::lane::{BreakerSettings, Change, Sign};
-use crate::model::{Delivery, Destination, Source};
-use crate::store::Redis;
+use crate::decide::lane::{BreakerSettings, Change, Pick, Sign};
+use crate::model::{Delivery, Source};
+use crate::store::{Redis, Which};
 use crate::telemetry::metrics::Metrics;
 
 /// How often everything is looked at that no event would make it look at.
@@ -84,7 +85,7 @@ impl Load for Delivery {
 struct State {
     lanes: Lanes<Delivery>,
     running: Running,
-    fetches: JoinSet<(Destination, Option<u64>)>,
+    fetches: Fetches,
     /// Each is attempted alone.
     suspects: VecDeque<Delivery>,
     /// What is on its way to the settler.
@@ -107,7 +108,7 @@ impl Dispatcher {
         let mut state = State {
             lanes: Lanes::new(Bounds { slots, deliveries, bytes }, breaker),
             running: Running::default(),
-            fetches: JoinSet::new(),
+            fetches: Fetches::default(),
             suspects: VecDeque::new(),
             out: VecDeque::new(),
             failures: Failures::default(),
@@ -117,11 +118,12 @@ impl Dispatcher {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut taken = Vec::with_capacity(TAKE);
         loop {
-            self.begin_all(&mut state);
+            let asked = self.begin_all(&mut state);
             self.fetch_all(&mut state, &stop);
             self.room.set_quick(state.lanes.quick());
             self.metrics.set_waiting(state.lanes.waiting() + state.suspects.len());
-            let turn = state.lanes.next_turn().map(|at| state.began + at);
+            // While nothing may begin, nobody has a turn.
+            let turn = state.lanes.next_turn().filter(|_| asked).map(|at| state.began + at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -143,7 +145,7 @@ impl Dispatcher {
                     taken.drain(..).for_each(|delivery| self.take(&mut state, delivery));
                 }
                 // After what it brought has been taken in.
-                Some(fetched) = state.fetches.join_next() => self.fetched(&mut state, fetched.ok()),
+                Some((to, left)) = state.fetches.next() => state.lanes.fetched(&to, left, state.began.elapsed()),
                 Some(due) = due.recv() => {
                     let now = state.began.elapsed();
                     for Due { destination, url } in &due {
@@ -235,14 +237,14 @@ impl Dispatcher {
         }
     }
 
-    /// Begins what may begin.
-    fn begin_all(&self, state: &mut State) {
+    /// Begins what may begin; whether the lanes were asked.
+    fn begin_all(&self, state: &mut State) -> bool {
         if !self.lease.borrow().is_valid(Instant::now()) {
-            return;
+            return false;
         }
         while !state.suspects.is_empty() {
             if state.running.len() > 0 {
-                return;
+                return false;
             }
             if let Some(suspect) = state.suspects.pop_front()
                 && self.owns(&suspect)
@@ -254,11 +256,11 @@ impl Dispatcher {
                     None,
                     Some(self.redis.clone()),
                 );
-                return;
+                return false;
             }
         }
         if state.running.is_alone() {
-            return;
+            return false;
         }
         let now = state.began.elapsed();
         while let Some((delivery, ticket)) = state.lanes.next(now) {
@@ -268,6 +270,7 @@ impl Dispatcher {
             }
             state.running.begin(self.attempting.clone(), self.settle.clone(), delivery, Some(ticket), None);
         }
+        true
     }
 
     /// An attempt has ended.
@@ -307,22 +310,18 @@ impl Dispatcher {
         }
         let now = state.began.elapsed();
         while state.fetches.len() < FETCHES && self.room.entries() > 0 {
-            let Some((to, count)) = state.lanes.next_hungry(now) else { return };
+            let Some(Hunger { to, count, pick }) = state.lanes.next_hungry(now) else { return };
             let wait = state.lanes.open_for(&to, now);
+            let which = match pick {
+                Pick::Late if count > 0 => Which::Late(rand::random()),
+                Pick::Late | Pick::Oldest => Which::Oldest(count),
+            };
             let (unparker, stop) = (Arc::clone(&self.unparker), stop.clone());
-            state.fetches.spawn(async move {
-                let left = unparker.fetch(&to, count, wait, &stop).await.ok();
-                (to, left)
-            });
-        }
-    }
-
-    /// Parked deliveries came, or did not: where it failed, they are tried again as they are due again.
-    fn fetched(&self, state: &mut State, fetched: Option<(Destination, Option<u64>)>) {
-        let now = state.began.elapsed();
-        match fetched {
-            Some((to, left)) => state.lanes.fetched(&to, left.is_some_and(|left| left > 0), now),
-            None => tracing::error!("fetching parked deliveries failed unexpectedly"),
+            let destination = to.clone();
+            // Where it fails, they are tried again when they are due again.
+            state
+                .fetches
+                .begin(to, async move { unparker.fetch(&destination, which, wait, &stop).await.ok() });
         }
     }
 

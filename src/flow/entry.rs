@@ -60,6 +60,7 @@ pub(super) enum Entry {
         attempts: u32,
         first_attempt_ms: Option<u64>,
         last_attempt: Option<LastAttempt>,
+        takeovers: u32,
         was_parked: bool,
     },
     /// Its hash is gone.
@@ -70,6 +71,14 @@ pub(super) enum Entry {
 }
 
 impl Entry {
+    /// How often workers died that held it before it was parked.
+    pub(super) fn takeovers(&self) -> u32 {
+        match self {
+            Self::Due { takeovers, .. } => *takeovers,
+            Self::New { .. } | Self::Unreadable { .. } | Self::Lost { .. } => 0,
+        }
+    }
+
     /// The instance whose webhook has to be known.
     pub(super) fn instance(&self) -> Option<&str> {
         match self {
@@ -129,6 +138,7 @@ pub(super) fn read_due(
             attempts: waiting.attempts,
             first_attempt_ms: waiting.first_attempt_ms,
             last_attempt: waiting.last_attempt,
+            takeovers: waiting.takeovers,
             was_parked,
         },
         (Err(error), _) => unreadable_due(id, Some(key), &error.to_string()),

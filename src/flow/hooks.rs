@@ -45,8 +45,19 @@ impl Hooks {
         Self { redis, known: Mutex::default() }
     }
 
-    /// The webhooks of `instances`, as they are stored now or were at the latest change.
-    pub(super) async fn of(&self, instances: &[&str]) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
+    /// The webhooks of `instances`, as they are stored now or were at the latest change. `version`: the one that was
+    /// read already, after all for which they are wanted; while it is what is known, nothing need be read.
+    pub(super) async fn of(
+        &self,
+        instances: &[&str],
+        version: Option<u64>,
+    ) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
+        if let Some(version) = version {
+            let found = self.find(version, instances);
+            if found.len() == instances.len() {
+                return Ok(found);
+            }
+        }
         let unknown: Vec<&str> = {
             let known = self.lock();
             instances.iter().copied().filter(|name| !known.hooks.contains_key(*name)).collect()

@@ -2,31 +2,29 @@
 //!
 //! Turns go round. Slots are shared so that no number of bad receivers takes them from the good ones:
 //!
-//! - lanes that are not trusted (they failed last, are slow, hang, or are new) have half of all slots together;
-//! - those that were good, but not of late, begin nothing once three quarters are taken, and the last eighth is for
+//! - lanes that are not trusted (they failed last, are slow, or hang) have half of all slots together;
+//! - a new lane shares that half, but for a first attempt, which it begins until three quarters are taken;
+//! - those that were good, but not of late, begin nothing once a sixteenth more is taken, and the last eighth is for
 //!   those that answer at this moment;
 //! - no lane has more in flight than slots are free: however many lanes are busy, some are left;
 //! - memory is shared alike. What could not begin within about a second is to be parked.
 
+mod offer;
 mod parked;
+mod sweep;
 pub(super) mod view;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::parked::Parking;
-use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, PATIENCE, Sign, Ticket, Trust, fits};
+pub(super) use self::parked::{Hunger, Parking};
+use self::sweep::FORGET;
+use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, Sign, Ticket, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
 /// What waits for less is on its way: the reader waits for it, instead of it being parked.
 const QUICK: Duration = Duration::from_millis(100);
-/// A delivery that could not begin for so long, whatever was expected, is parked.
-const OVERDUE: Duration = Duration::from_millis(1500);
-/// So many deliveries may wait for a lane however full the memory is.
-const FEW: usize = 4;
-/// A lane that has had nothing to do for so long is forgotten, and what was learnt about its receiver with it.
-const FORGET: Duration = Duration::from_secs(600);
 /// How many lanes that were short of slots are looked at again for each attempt that ends.
 const AGAIN: usize = 4;
 
@@ -66,6 +64,8 @@ struct Entry<T> {
     lane: Lane,
     /// Where its receiver is.
     url: Option<Arc<str>>,
+    /// Whether it was down where it was before, and has not come back yet.
+    was_down: bool,
     waiting: VecDeque<(Duration, T)>,
     bytes: usize,
     /// What its heaviest deliveries weighed lately.
@@ -78,10 +78,18 @@ struct Entry<T> {
     parked: bool,
     /// Whether more were parked since they were last fetched.
     parked_since: bool,
+    /// When they were fetched last.
+    looked: Option<Duration>,
     /// Whether they are being fetched.
     fetching: bool,
     /// Whether it is among the hungry.
     hungry: bool,
+    /// Whether it is among the starved.
+    starved: bool,
+    /// Whether it is among those that are swept.
+    attended: bool,
+    /// When it is looked at next by itself.
+    wakes: Option<Duration>,
     /// Whether somebody has to look at them, room or not.
     due: bool,
     /// What it adds to the totals.
@@ -98,7 +106,14 @@ pub(super) struct Lanes<T> {
     ring: VecDeque<Destination>,
     crowded: VecDeque<Destination>,
     timed: BinaryHeap<(std::cmp::Reverse<Duration>, Destination)>,
+    /// With parked deliveries, and room for them.
     hungry: VecDeque<Destination>,
+    /// The same, but short of slots or memory, which all share.
+    starved: VecDeque<Destination>,
+    /// With something in flight or waiting, or lately so.
+    attended: Vec<Destination>,
+    /// All, and when each may be forgotten: looking at all of them at a time would cost too much.
+    known: VecDeque<(Duration, Destination)>,
     running: usize,
     untrusted: usize,
     /// Since when the slots of lanes that are not trusted are all taken.
@@ -118,6 +133,9 @@ impl<T: Load> Lanes<T> {
             crowded: VecDeque::new(),
             timed: BinaryHeap::new(),
             hungry: VecDeque::new(),
+            starved: VecDeque::new(),
+            attended: Vec::new(),
+            known: VecDeque::new(),
             running: 0,
             untrusted: 0,
             untrusted_full: None,
@@ -132,68 +150,17 @@ impl<T: Load> Lanes<T> {
         self.quick
     }
 
-    /// Takes a delivery to `to` in, or says why it has to be parked. `rate`: attempts a second at most.
-    pub(super) fn offer(
-        &mut self,
-        to: &Destination,
-        item: T,
-        rate: Option<f64>,
-        now: Duration,
-    ) -> Result<(), Parking<T>> {
-        let (free, free_bytes) = (
-            self.bounds.deliveries.saturating_sub(self.waiting),
-            self.bounds.bytes.saturating_sub(self.bytes),
-        );
-        let crowd = self.untrusted_full.is_some() && free < self.bounds.deliveries / 4 * 3;
-        let starved = self.untrusted_full.is_some_and(|since| now.saturating_sub(since) > PATIENCE);
-        let entry = self.entry(to, now);
-        entry.lane.set_rate(rate, now);
-        entry.active = now;
-        // It grows at once and shrinks slowly.
-        entry.heaviest = item.bytes().max(entry.heaviest - entry.heaviest / 64);
-        let ahead = entry.waiting.len();
-        let wait = entry.lane.wait(ahead, now);
-        let is_crowded = crowd || (ahead >= FEW && entry.place == Place::Crowded);
-        let many = ahead >= FEW && ahead >= free / 2;
-        let heavy =
-            ahead >= FEW && entry.bytes + item.bytes() > free_bytes / 2 && !entry.lane.is_quick(QUICK);
-        let reason = if !entry.lane.is_closed() && (wait > Duration::ZERO || ahead > 0) {
-            Some(ParkReason::Down)
-        } else if item.was_parked() {
-            None
-        } else if entry.parked {
-            Some(ParkReason::Behind)
-        } else if wait <= QUICK && !starved && !heavy && !is_crowded {
-            None
-        } else if entry.lane.is_rate_limited(ahead, now) && wait > PATIENCE {
-            Some(ParkReason::RateLimit)
-        } else if (starved || is_crowded) && entry.lane.trust(now) == Trust::None {
-            Some(ParkReason::Slots)
-        } else if wait > PATIENCE || many || heavy {
-            Some(ParkReason::Slow)
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            (entry.parked, entry.parked_since) = (true, true);
-            return Err(Parking { item, reason, wait: wait.min(PATIENCE * 60) });
-        }
-        let bytes = item.bytes();
-        entry.bytes += bytes;
-        entry.waiting.push_back((now, item));
-        self.bytes += bytes;
-        self.waiting += 1;
-        self.ring_again(to, Place::Away);
-        self.refresh(to, now);
-        Ok(())
-    }
-
     /// The next delivery to be attempted, with what to give back when that has ended; none when none may begin.
     pub(super) fn next(&mut self, now: Duration) -> Option<(T, Ticket)> {
         while let Some((std::cmp::Reverse(at), _)) = self.timed.peek()
             && *at <= now
             && let Some((_, to)) = self.timed.pop()
         {
+            if let Some(entry) = self.lanes.get_mut(&to)
+                && entry.wakes.is_some_and(|at| at <= now)
+            {
+                entry.wakes = None;
+            }
             self.ring_again(&to, Place::Timed);
             // Its breaker may have been open until now.
             self.refresh(&to, now);
@@ -207,7 +174,7 @@ impl<T: Load> Lanes<T> {
             }
             match entry.lane.may_begin(now) {
                 Ok(()) => {}
-                // Looked at again when an attempt of its own has ended, or when it is swept.
+                // Looked at again when an attempt of its own has ended.
                 Err(Hold::Full | Hold::Probing | Hold::Open(_)) => continue,
                 Err(Hold::Rate(at)) => {
                     entry.place = Place::Timed;
@@ -248,12 +215,13 @@ impl<T: Load> Lanes<T> {
         self.running -= 1;
         let Some(entry) = self.lanes.get_mut(to) else { return (Change::None, Vec::new()) };
         entry.active = now;
-        let change = entry.lane.end(ticket, sign, now, random);
+        let mut change = entry.lane.end(ticket, sign, now, random);
+        if change == Change::None && sign == Some(Sign::Alive) && entry.was_down {
+            change = Change::Recovered;
+        }
+        entry.was_down &= change != Change::Recovered;
         let left = match entry.lane.open_until(now) {
-            Some(until) => {
-                self.timed.push((std::cmp::Reverse(until), to.clone()));
-                self.empty(to, ParkReason::Down, now)
-            }
+            Some(_) => self.empty(to, ParkReason::Down, now),
             None => Vec::new(),
         };
         self.ring_again(to, Place::Away);
@@ -262,40 +230,8 @@ impl<T: Load> Lanes<T> {
             let Some(to) = self.crowded.pop_front() else { break };
             self.ring_again(&to, Place::Crowded);
         }
+        self.feed(AGAIN, now);
         (change, left)
-    }
-
-    /// Looks at everything that nothing else would: what waits for too long, lanes that were short of slots, lanes
-    /// nobody needs. Returns what is to be parked.
-    pub(super) fn sweep(&mut self, now: Duration) -> Vec<Parking<T>> {
-        while let Some(to) = self.crowded.pop_front() {
-            self.ring_again(&to, Place::Crowded);
-        }
-        let mut parkings = Vec::new();
-        let forgotten = |entry: &Entry<T>| {
-            let is_idle = entry.lane.in_flight() + entry.waiting.len() == 0;
-            is_idle && !entry.parked && !entry.fetching && now.saturating_sub(entry.active) > FORGET
-        };
-        self.lanes.retain(|_, entry| !forgotten(entry));
-        let busy = self.lanes.iter().filter(|(_, e)| e.parked || e.lane.in_flight() + e.waiting.len() > 0);
-        let busy: Vec<Destination> = busy.map(|(to, _)| to.clone()).collect();
-        for to in busy {
-            self.refresh(&to, now);
-            if self.lanes[&to].lane.may_begin(now).is_ok() {
-                self.ring_again(&to, Place::Away);
-            }
-            let entry = &self.lanes[&to];
-            let is_overdue = |since: &Duration| now.saturating_sub((*since).max(entry.begun)) > OVERDUE;
-            let reason = if entry.lane.is_closed() { ParkReason::Slow } else { ParkReason::Down };
-            let left = match entry.waiting.front() {
-                Some((since, _)) if is_overdue(since) => self.empty(&to, reason, now),
-                Some(_) if entry.lane.wait(entry.waiting.len(), now) > PATIENCE * 2 => self.trim(&to, now),
-                _ => Vec::new(),
-            };
-            self.refresh(&to, now);
-            parkings.extend(left);
-        }
-        parkings
     }
 
     /// Takes everything that waits out.
@@ -323,7 +259,10 @@ impl<T: Load> Lanes<T> {
         match &entry.url {
             Some(known) if known == url => return,
             Some(_) if entry.lane.in_flight() > 0 => return,
-            Some(_) => entry.lane = Lane::new(most, breaker),
+            Some(_) => {
+                entry.was_down |= !entry.lane.is_closed();
+                entry.lane = Lane::new(most, breaker);
+            }
             None => {}
         }
         entry.url = Some(Arc::clone(url));
@@ -341,9 +280,11 @@ impl<T: Load> Lanes<T> {
 
     fn entry(&mut self, to: &Destination, now: Duration) -> &mut Entry<T> {
         let (most, breaker) = (self.most(), self.breaker);
-        self.lanes.entry(to.clone()).or_insert_with(|| Entry {
-            lane: Lane::new(most, breaker),
+        let known = &mut self.known;
+        let new = |lane: Lane| Entry {
+            lane,
             url: None,
+            was_down: false,
             waiting: VecDeque::new(),
             bytes: 0,
             heaviest: 0,
@@ -352,18 +293,27 @@ impl<T: Load> Lanes<T> {
             begun: now,
             parked: false,
             parked_since: false,
+            looked: None,
             fetching: false,
             hungry: false,
+            starved: false,
+            attended: false,
+            wakes: None,
             due: false,
             untrusted: 0,
             quick: 0,
+        };
+        self.lanes.entry(to.clone()).or_insert_with(|| {
+            known.push_back((now + FORGET, to.clone()));
+            new(Lane::new(most, breaker))
         })
     }
 
     /// Brings a lane's share in the totals up to date.
     fn refresh(&mut self, to: &Destination, now: Duration) {
         let Some(entry) = self.lanes.get_mut(to) else { return };
-        let untrusted = if entry.lane.trust(now) == Trust::None { entry.lane.in_flight() } else { 0 };
+        let is_trusted = !matches!(entry.lane.trust(now), Trust::New | Trust::None);
+        let untrusted = if is_trusted { 0 } else { entry.lane.in_flight() };
         self.untrusted = self.untrusted - entry.untrusted + untrusted;
         entry.untrusted = untrusted;
         let is_quick = entry.place != Place::Crowded && entry.lane.wait(entry.waiting.len(), now) <= QUICK;
@@ -371,9 +321,18 @@ impl<T: Load> Lanes<T> {
         self.quick = self.quick - entry.quick + quick;
         entry.quick = quick;
         let has_room = entry.waiting.len() < entry.lane.appetite(now).div_ceil(2);
-        if entry.parked && !entry.fetching && !entry.hungry && has_room {
-            entry.hungry = true;
-            self.hungry.push_back(to.clone());
+        if entry.parked && !entry.fetching && !entry.hungry && !entry.starved {
+            match entry.lane.may_begin(now) {
+                _ if has_room => {
+                    entry.hungry = true;
+                    self.hungry.push_back(to.clone());
+                }
+                Err(Hold::Open(at) | Hold::Rate(at)) if entry.wakes.is_none_or(|earlier| at < earlier) => {
+                    entry.wakes = Some(at);
+                    self.timed.push((std::cmp::Reverse(at), to.clone()));
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
         // A slot that is free for a moment, as those of receivers that refuse at once are, changes nothing.
         if self.untrusted * 4 < self.most() * 3 {

@@ -20,6 +20,9 @@ const BEAT: Duration = Duration::from_secs(1);
 pub const DEAD_AFTER: Duration = Duration::from_secs(3);
 /// How long a heartbeat may take; a later one would come too late.
 pub const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long heartbeats have to tell that there are fewer workers before it counts: those that Redis told dead, or
+/// forgot, come back with a beat of their own.
+const CONFIRMED: Duration = Duration::from_millis(1500);
 /// How much earlier than the others this worker takes itself for dead.
 const MARGIN: Duration = Duration::from_millis(250);
 
@@ -48,6 +51,33 @@ impl Lease {
     /// Whether attempts may begin at `now`.
     pub(super) fn is_valid(&self, now: Instant) -> bool {
         now < self.until
+    }
+}
+
+/// How many workers there are, as heartbeats tell.
+#[derive(Debug)]
+struct Crew {
+    workers: usize,
+    /// Since when each beat has told that there are fewer.
+    fewer_since: Option<Instant>,
+}
+
+impl Crew {
+    fn of(workers: usize) -> Self {
+        Self { workers, fewer_since: None }
+    }
+
+    /// A beat at `now` told that so many are `alive`; how many that makes. Too many is the safe side: together they
+    /// keep to a rate limit.
+    fn hear(&mut self, alive: usize, now: Instant) -> usize {
+        if alive < self.workers {
+            let since = *self.fewer_since.get_or_insert(now);
+            if now - since < CONFIRMED {
+                return self.workers;
+            }
+        }
+        *self = Self::of(alive);
+        alive
     }
 }
 
@@ -85,6 +115,7 @@ impl Heartbeat {
     async fn beat(self, stop: CancellationToken) {
         let mut outage = Outage::new("heartbeat");
         let mut away: Option<Away> = None;
+        let mut crew = Crew::of(self.lease.borrow().workers);
         let mut wait = BEAT;
         loop {
             tokio::select! {
@@ -92,7 +123,7 @@ impl Heartbeat {
                 () = stop.cancelled() => return,
             }
             let sent = Instant::now();
-            match self.tick().await {
+            match self.tick(&mut crew).await {
                 Ok(next) => {
                     outage.over();
                     if let Some(away) = away.take() {
@@ -126,12 +157,12 @@ impl Heartbeat {
     }
 
     /// One beat; how long until another worker may be dead.
-    async fn tick(&self) -> Result<Option<Duration>, StoreError> {
+    async fn tick(&self, crew: &mut Crew) -> Result<Option<Duration>, StoreError> {
         let name = Arc::clone(&self.lease.borrow().name);
         let sent = Instant::now();
         match self.redis.beat(&name, DEAD_AFTER, false).await? {
             Beat::Alive { dead, next, alive } => {
-                self.lease.send_replace(Lease::new(name, sent).among(alive));
+                self.lease.send_replace(Lease::new(name, sent).among(crew.hear(alive, sent)));
                 if !dead.is_empty() {
                     // Full while the recovery is at it; those that are left are told with the next beat.
                     let _ = self.dead.try_send(dead);
@@ -143,8 +174,11 @@ impl Heartbeat {
                 tracing::warn!(old = %name, %new, "taken for dead, or redis lost its data; going on under a new name");
                 self.redis.create_group().await?;
                 let sent = Instant::now();
-                self.redis.beat(&new, DEAD_AFTER, true).await?;
-                self.lease.send_replace(Lease::new(new, sent));
+                let alive = match self.redis.beat(&new, DEAD_AFTER, true).await? {
+                    Beat::Alive { alive, .. } => alive,
+                    Beat::Fenced => 1,
+                };
+                self.lease.send_replace(Lease::new(new, sent).among(crew.hear(alive, sent)));
                 Ok(None)
             }
         }
@@ -154,6 +188,17 @@ impl Heartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_workers_count_at_once_and_fewer_once_several_beats_tell_so() {
+        let (mut crew, start) = (Crew::of(1), Instant::now());
+        let mut hear = |alive, beats: u32| crew.hear(alive, start + BEAT * beats);
+        assert_eq!((hear(3, 0), hear(1, 1), hear(3, 2)), (3, 3, 3), "a lone answer after a pause");
+        assert_eq!((hear(1, 3), hear(1, 4), hear(3, 5)), (3, 3, 3), "the others were a beat later");
+        assert_eq!((hear(2, 6), hear(2, 7), hear(2, 8)), (3, 3, 2), "one has gone");
+        assert_eq!(hear(1, 9), 2, "and then another");
+        assert_eq!(hear(4, 10), 4);
+    }
 
     #[test]
     fn a_lease_ends_before_the_others_take_over() {

@@ -13,7 +13,7 @@ use super::lease::Lease;
 use super::outage::Outage;
 use super::reclaim::End;
 use super::{Reclaim, Router};
-use crate::store::{Reader, Redis, Taken};
+use crate::store::{Read, Reader, Redis, Taken};
 
 /// How long Redis holds an idle read. At most this long passes until a stop or a new name takes effect.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -91,12 +91,13 @@ impl Intake {
                 () = stop.cancelled() => return,
             };
             match read {
-                Ok(taken) => {
+                Ok(Read { entries, webhooks_version }) => {
                     outage.over();
                     self.health.heard();
-                    size.learn(&taken);
-                    let arrivals = taken.into_iter().map(Arrival::fresh).collect();
-                    if self.router.pass_on(arrivals, &consumer, &stop).await.is_err() {
+                    size.learn(&entries);
+                    let arrivals = entries.into_iter().map(Arrival::fresh).collect();
+                    let version = Some(webhooks_version);
+                    if self.router.pass_read_on(arrivals, version, &consumer, &stop).await.is_err() {
                         return;
                     }
                 }

@@ -91,7 +91,7 @@ impl Router {
         };
         let instances: Vec<_> = destinations.iter().filter_map(instance).collect();
         let instances: Vec<&str> = instances.iter().map(|instance| &**instance).collect();
-        let hooks = self.hooks.of(&instances).await?;
+        let hooks = self.hooks.of(&instances, None).await?;
         self.pauses.at(self.hooks.version()).await?;
         let (mut lost, mut due) = (Vec::new(), Vec::new());
         for destination in destinations {
@@ -112,6 +112,17 @@ impl Router {
         consumer: &Arc<str>,
         stop: &CancellationToken,
     ) -> Result<(), Stopped> {
+        self.pass_read_on(arrivals, None, consumer, stop).await
+    }
+
+    /// The same, where the version of the webhooks was read after the entries.
+    pub(super) async fn pass_read_on(
+        &self,
+        arrivals: Vec<Arrival>,
+        mut version: Option<u64>,
+        consumer: &Arc<str>,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopped> {
         let hold = |arrival: &Arrival| {
             let (source, id) = arrival.entry();
             self.settings.held.hold(source, id.clone(), 0)
@@ -123,9 +134,11 @@ impl Router {
             let due = |arrival: &Arrival| matches!(arrival.taken, Taken::Due { .. });
             let at_a_time = if rest.iter().any(due) { DUE_AT_A_TIME } else { rest.len() };
             let (some, others) = rest.split_at(at_a_time.min(rest.len()));
-            self.pass_some_on(some, consumer, stop).await?;
+            self.pass_some_on(some, version, consumer, stop).await?;
             rest = others;
             if !rest.is_empty() {
+                // By then it may have moved.
+                version = None;
                 self.settings.room.wait_for_bytes(stop).await?;
             }
         }
@@ -135,12 +148,13 @@ impl Router {
     async fn pass_some_on(
         &self,
         arrivals: &[Arrival],
+        version: Option<u64>,
         consumer: &Arc<str>,
         stop: &CancellationToken,
     ) -> Result<(), Stopped> {
         let mut outage = Outage::new("route");
         let steps = loop {
-            match self.steps(arrivals, consumer).await {
+            match self.steps(arrivals, version, consumer).await {
                 Ok(steps) => break steps,
                 Err(error) => outage.wait(&error, stop).await,
             }
@@ -158,7 +172,12 @@ impl Router {
         Ok(())
     }
 
-    async fn steps(&self, arrivals: &[Arrival], consumer: &Arc<str>) -> Result<Vec<Step>, StoreError> {
+    async fn steps(
+        &self,
+        arrivals: &[Arrival],
+        version: Option<u64>,
+        consumer: &Arc<str>,
+    ) -> Result<Vec<Step>, StoreError> {
         let mut due = Vec::new();
         let mut inherited = Vec::new();
         for arrival in arrivals {
@@ -176,7 +195,7 @@ impl Router {
         let waiting = self.redis.waiting(&due).await?;
         let entries = self.read(arrivals, waiting.into_iter());
         let instances: HashSet<&str> = entries.iter().filter_map(Entry::instance).collect();
-        let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>()).await?;
+        let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>(), version).await?;
         let paused = self.pauses.at(self.hooks.version()).await?;
         let Routing { destinations, held, max_age, .. } = &self.settings;
         let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);

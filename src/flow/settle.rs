@@ -2,7 +2,7 @@
 //!
 //! Work is taken in batches as it comes, without lingering: while one batch is being settled, the next gathers. In a
 //! batch, failures come first and acknowledgements after them: an entry is acknowledged (and with it the payload
-//! deleted) only once all its other deliveries are safe elsewhere.
+//! deleted) only once all its other deliveries are safe elsewhere. What is to be parked goes its own way.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{Batch, Failed};
 use super::bury::Undertaker;
 use super::half_done::HalfDone;
-use super::outage::Outage;
+use super::park::{Parker, ToWait};
 use super::promote::LONGEST_SLEEP;
+use super::tries::{GivenUp, Next, Tries};
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
-use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, ParkReason, Settlement};
-use crate::store::{ErrorKind, Ownership, PutBack, Redis, Rest, StoreError};
+use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement};
+use crate::store::{Ownership, PutBack, Redis, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// How much is settled at a time.
@@ -29,8 +30,8 @@ const BATCH: usize = 256;
 /// How many failures are written at a time, and past how many bytes of payload it is fewer: each is copied.
 const AT_A_TIME: usize = 64;
 const AT_A_TIME_BYTES: usize = 1024 * 1024;
-/// How often a settlement is tried that Redis answers with an error of its own, before its entry is left pending.
-const TRIES: u32 = 5;
+/// How much is on its way to be parked: what this process may hold at most, so that nothing else waits for it.
+const PARK_QUEUE: usize = 16 * 1024;
 
 /// Decides what becomes of each delivery, and makes it so in Redis.
 #[derive(Debug)]
@@ -50,39 +51,55 @@ pub struct Settler {
 /// What has to be done for one piece of work before its entry may be acknowledged.
 enum Failure<'a> {
     Reschedule(&'a Attempted, Duration),
-    Park(&'a Delivery, ParkReason, Duration),
     Bury(&'a Work, DeadReason),
 }
-
-/// The settler is to give up.
-struct GivenUp;
 
 impl Settler {
     /// Settles what comes through `work` until it ends. While Redis is away what is at hand is kept and tried again,
     /// until `give_up`: then its entries stay pending, for another worker.
-    pub async fn run(self, mut work: mpsc::Receiver<Work>, give_up: CancellationToken) {
+    pub async fn run(self, work: mpsc::Receiver<Work>, give_up: CancellationToken) {
+        let (park, to_park) = mpsc::channel(PARK_QUEUE);
+        let parker = Parker { redis: self.redis.clone(), metrics: Arc::clone(&self.metrics) };
+        tokio::join!(self.settle_each(work, park, &give_up), parker.run(to_park, &give_up));
+    }
+
+    async fn settle_each(
+        &self,
+        mut work: mpsc::Receiver<Work>,
+        park: mpsc::Sender<ToWait>,
+        give_up: &CancellationToken,
+    ) {
         let mut half_done = HalfDone::default();
-        let mut at_hand = Vec::with_capacity(BATCH);
+        let (mut taken, mut at_hand) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let mut told_down = HashSet::new();
         loop {
-            let taken = match half_done.due() {
-                Some(due) => timeout_at(due, work.recv_many(&mut at_hand, BATCH)).await,
-                None => Ok(work.recv_many(&mut at_hand, BATCH).await),
+            let came = match half_done.due() {
+                Some(due) => timeout_at(due, work.recv_many(&mut taken, BATCH)).await,
+                None => Ok(work.recv_many(&mut taken, BATCH).await),
             };
-            match taken {
-                Ok(0) => return,
-                Ok(_) => {
-                    if self.settle_all(&at_hand, &mut half_done, &give_up).await.is_err() {
-                        return;
-                    }
-                    for work in &at_hand {
-                        if let Work::Told(news) = work {
-                            self.undertaker.tell(news, &mut told_down).await;
+            if came == Ok(0) {
+                return;
+            }
+            for work in taken.drain(..) {
+                match work {
+                    Work::Parked(delivery, reason, wait) => {
+                        if park.send(ToWait { delivery, reason, wait }).await.is_err() {
+                            return;
                         }
                     }
-                    at_hand.clear();
+                    work => at_hand.push(work),
                 }
-                Err(_) => {}
+            }
+            if !at_hand.is_empty() {
+                if self.settle_all(&at_hand, &mut half_done, give_up).await.is_err() {
+                    return;
+                }
+                for work in &at_hand {
+                    if let Work::Told(news) = work {
+                        self.undertaker.tell(news, &mut told_down).await;
+                    }
+                }
+                at_hand.clear();
             }
             half_done.mark(&self.redis, Instant::now()).await;
         }
@@ -94,10 +111,10 @@ impl Settler {
         half_done: &mut HalfDone,
         give_up: &CancellationToken,
     ) -> Result<(), GivenUp> {
-        let mut outage = Outage::new("settle");
+        let mut tries = Tries::new(&self.redis, "settle", give_up);
         let mut batch = Batch::default();
         let mut failures: Vec<_> = work.iter().filter_map(|work| self.decide(work, &mut batch)).collect();
-        let (mut tries, mut again) = (0, false);
+        let mut again = false;
         loop {
             let settled = tokio::select! {
                 settled = self.settle(&mut failures, &mut batch, again) => settled,
@@ -106,26 +123,16 @@ impl Settler {
             };
             let Err(error) = settled else { break };
             again = true;
-            if error.is_no_group() {
-                // The reader, which creates it too, may be waiting for room.
-                let _ = self.redis.create_group().await;
-            }
-            outage.wait(&error, give_up).await;
-            if give_up.is_cancelled() {
-                tracing::warn!(%error, "stopping before everything was settled; another worker repeats it");
-                return Err(GivenUp);
-            }
-            tries = if error.kind() == ErrorKind::Other { tries + 1 } else { 0 };
-            if tries == TRIES {
-                // Redis is there and refuses: one settlement that cannot succeed must not hold up all others.
-                tracing::error!(%error, "cannot be settled; the entries stay pending and are attempted again");
-                failures.clear();
-                batch.drop_records();
-            } else if tries > TRIES {
-                return Ok(());
+            match tries.failed(&error).await? {
+                Next::Again => {}
+                Next::WithoutFailed => {
+                    failures.clear();
+                    batch.drop_records();
+                }
+                Next::Nothing => return Ok(()),
             }
         }
-        outage.over();
+        tries.over();
         half_done.add(batch.take_half_done());
         Ok(())
     }
@@ -149,8 +156,8 @@ impl Settler {
                     Settlement::Dead(reason) => Some(Failure::Bury(work, reason)),
                 }
             }
-            Work::Parked(delivery, reason, wait) => Some(Failure::Park(delivery, *reason, *wait)),
-            Work::Told(_) => None,
+            // What is to be parked is not here any more.
+            Work::Parked(..) | Work::Told(_) => None,
             Work::Buried(_, reason, _) => Some(Failure::Bury(work, *reason)),
             Work::Unreadable(unreadable) => Some(Failure::Bury(work, unreadable.reason)),
             Work::Idle(Idle::Unrouted(receipt)) => {
@@ -218,7 +225,7 @@ impl Settler {
                         attempts: delivery.attempt,
                         first_attempt_ms: Some(delivery.first_attempt_ms.unwrap_or(attempted.started_ms)),
                         last_attempt: Some(&last_attempt),
-                        rest: Rest::Backoff(*delay),
+                        wait: *delay,
                     })
                     .await?;
                 // Longer waits are seen by the promoter in time; waking it for each would keep Redis busy.
@@ -226,16 +233,6 @@ impl Settler {
                     self.sooner.notify_one();
                 }
                 Ok(ownership)
-            }
-            Failure::Park(delivery, reason, wait) => {
-                let put = PutBack {
-                    delivery,
-                    attempts: delivery.attempt - 1,
-                    first_attempt_ms: delivery.first_attempt_ms,
-                    last_attempt: delivery.last_attempt.as_ref(),
-                    rest: Rest::Park(*reason, *wait),
-                };
-                self.redis.put_back(&put).await
             }
             Failure::Bury(work, reason) => self.undertaker.bury(work, *reason).await,
         }
@@ -263,7 +260,6 @@ impl Failure<'_> {
     fn delivery(&self) -> Option<&Delivery> {
         match self {
             Self::Reschedule(attempted, _) => Some(&attempted.delivery),
-            Self::Park(delivery, ..) => Some(delivery),
             Self::Bury(Work::Attempted(attempted), _) => Some(&attempted.delivery),
             Self::Bury(Work::Buried(delivery, ..), _) => Some(delivery),
             Self::Bury(_, _) => None,
@@ -273,7 +269,6 @@ impl Failure<'_> {
     fn count(&self, metrics: &Metrics) {
         match self {
             Self::Reschedule(attempted, _) => metrics.retried(&attempted.delivery.destination),
-            Self::Park(_, reason, _) => metrics.parked(*reason),
             Self::Bury(_, reason) => {
                 metrics.buried(self.delivery().map(|delivery| &delivery.destination), *reason);
             }
@@ -283,7 +278,6 @@ impl Failure<'_> {
     fn kind(&self) -> Failed {
         match self {
             Self::Reschedule(..) => Failed::Retried,
-            Self::Park(..) => Failed::Parked,
             Self::Bury(Work::Attempted(attempted), DeadReason::Gone)
                 if matches!(attempted.delivery.destination, Destination::Instance(_)) =>
             {

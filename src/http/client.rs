@@ -5,40 +5,43 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use http::header::RETRY_AFTER;
-use tokio::time::{Instant, timeout_at};
+use reqwest::Url;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::clients::{BuildError, Clients, Way};
 use super::failure::classify;
-use super::resolver::Resolver;
+use super::resolver::lookup;
+use crate::decide::address::{Permits, Reach};
 use crate::decide::retry::retry_after;
-use crate::model::{Outcome, Post, Reply, TransportError};
+use crate::model::{Outcome, Owner, Post, Refusal, Reply, TlsSettings, TransportError};
 
 /// How much of a reply is read; past it the connection is dropped and the status alone counts.
 const READ_BYTES: usize = 16 * 1024;
 /// How much of a reply is kept for the records.
 const KEPT_BYTES: usize = 1024;
-/// How long an idle connection to a receiver is kept.
-const IDLE: Duration = Duration::from_secs(60);
 
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
+/// How long things may take, and what is allowed.
+#[derive(Clone, Debug)]
 pub struct ClientSettings {
     /// The whole attempt, up to the last byte that is read of the reply.
     pub request_timeout: Duration,
     /// Resolving, connecting and the TLS handshake.
     pub connect_timeout: Duration,
+    /// What webhooks of instances are permitted.
+    pub permits: Permits,
+    /// Whose certificates are trusted, and the client's own.
+    pub tls: TlsSettings,
 }
-
-/// The client cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the HTTP client cannot be built: {0} (are CA certificates installed? e.g. the package ca-certificates)"
-)]
-pub struct BuildError(String);
 
 /// The shared client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    client: reqwest::Client,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    clients: Clients,
     settings: ClientSettings,
 }
 
@@ -46,36 +49,32 @@ impl Client {
     /// Builds the client. A rustls `CryptoProvider` has to be installed.
     ///
     /// # Errors
-    /// When the system's trust store cannot be read.
+    /// When the system's trust store or a certificate cannot be read, and for a proxy that is not supported.
     pub fn new(settings: ClientSettings) -> Result<Self, BuildError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .dns_resolver(Arc::new(Resolver))
-            .build()
-            .map_err(|error| BuildError(error.to_string()))?;
-        Ok(Self { client, settings })
+        Ok(Self { inner: Arc::new(Inner { clients: Clients::build(&settings)?, settings }) })
     }
 
-    /// Sends one request and reads as much of the reply as is wanted, all within the request timeout.
+    /// The proxies that are used, as they may be shown.
+    pub fn proxies(&self) -> impl Iterator<Item = &str> {
+        self.inner.clients.proxies()
+    }
+
+    /// Sends one request and reads as much of the reply as is wanted, all within the request timeout. Nothing is sent
+    /// where the webhook of an instance is at an address that is not permitted.
     pub async fn post(&self, post: Post) -> Outcome {
-        let deadline = Instant::now() + self.settings.request_timeout;
-        match timeout_at(deadline, self.exchange(post)).await {
+        let request_timeout = self.inner.settings.request_timeout;
+        match timeout_at(Instant::now() + request_timeout, self.exchange(post)).await {
             Ok(Ok(reply)) => Outcome::Replied(reply),
             Ok(Err(error)) => Outcome::Failed(error),
-            Err(_) => Outcome::Failed(TransportError::Timeout(self.settings.request_timeout)),
+            Err(_) => Outcome::Failed(TransportError::Timeout(request_timeout)),
         }
     }
 
     async fn exchange(&self, post: Post) -> Result<Reply, TransportError> {
-        let failed = |error| classify(error, self.settings.connect_timeout);
-        let url =
-            reqwest::Url::parse(&post.url).map_err(|error| TransportError::BadRequest(error.to_string()))?;
-        let request = self.client.post(url).headers(post.headers).body(post.body);
+        let failed = |error| classify(error, self.inner.settings.connect_timeout);
+        let url = Url::parse(&post.url).map_err(|error| TransportError::BadRequest(error.to_string()))?;
+        let client = self.client(&url, post.owner).await?;
+        let request = client.post(url).headers(post.headers).body(post.body);
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let retry_after = response
@@ -95,4 +94,43 @@ impl Client {
         }
         Ok(Reply { status, retry_after, start: start.freeze() })
     }
+
+    /// The client that may send to a URL, once the URL's host is checked as far as that client does not do it itself.
+    async fn client(&self, url: &Url, owner: Owner) -> Result<&reqwest::Client, TransportError> {
+        let Inner { clients, settings } = &*self.inner;
+        let certificates = match owner {
+            Owner::Operator => return Ok(&clients.operators),
+            Owner::Instance(certificates) => certificates,
+        };
+        // An address in the URL is dialled without being resolved: here is the only place to check it.
+        let reach = settings.permits.host(url).map_err(refused)?;
+        match clients.way(url, certificates) {
+            Way::Direct(client) => Ok(client),
+            Way::Proxy(client) => {
+                self.check_resolved(reach).await?;
+                Ok(client)
+            }
+        }
+    }
+
+    /// Checks where a proxy is to connect to, by what its name leads to here.
+    async fn check_resolved(&self, reach: Reach<'_>) -> Result<(), TransportError> {
+        let Reach::Name(name) = reach else {
+            return Ok(());
+        };
+        let ClientSettings { connect_timeout, permits, .. } = &self.inner.settings;
+        let found = timeout(*connect_timeout, lookup(name)).await;
+        let found = found.map_err(|_| TransportError::ConnectTimeout(*connect_timeout))?;
+        let found = found.map_err(|error| {
+            TransportError::Dns(format!(
+                "{error} (it is resolved here to be checked before a proxy is asked; WEBHOOK_ALLOW_HOSTS={name} \
+                 leaves that out)"
+            ))
+        })?;
+        permits.any_address(name, &found).map_err(refused)
+    }
+}
+
+fn refused(refusal: Refusal) -> TransportError {
+    TransportError::Refused(Box::new(refusal))
 }

@@ -4,17 +4,22 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use rustls::{AlertDescription, CertificateError};
+
 use super::resolver::ResolveError;
-use crate::model::TransportError;
+use crate::model::{Refusal, TransportError};
 
 /// The kind of failure behind an error of the client. `connect_timeout` is what the client was given.
 pub(super) fn classify(error: reqwest::Error, connect_timeout: Duration) -> TransportError {
     let error = error.without_url();
+    if let Some(refusal) = cause::<Refusal>(&error) {
+        return TransportError::Refused(Box::new(refusal.clone()));
+    }
     if let Some(ResolveError(reason)) = cause(&error) {
         return TransportError::Dns(reason.clone());
     }
-    if let Some(tls) = cause::<rustls::Error>(&error).map(ToString::to_string).or_else(|| tls_in_io(&error)) {
-        return TransportError::Tls(tls);
+    if let Some(tls) = cause::<rustls::Error>(&error).or_else(|| tls_in_io(&error)) {
+        return TransportError::Tls(told(tls));
     }
     if error.is_connect() && error.is_timeout() {
         return TransportError::ConnectTimeout(connect_timeout);
@@ -46,6 +51,24 @@ pub(super) fn classify(error: reqwest::Error, connect_timeout: Duration) -> Tran
     }
 }
 
+/// A TLS error, with the setting that may mend it.
+fn told(error: &rustls::Error) -> String {
+    let hint = match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            " (no CA that is trusted here issued it; WEBHOOK_CA_FILE adds one)"
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            " (the receiver wants a certificate of its clients: WEBHOOK_CLIENT_CERT)"
+        }
+        // As `openssl req -x509` makes it unless it is told otherwise.
+        _ if error.to_string().contains("CaUsedAsEndEntity") => {
+            " (a certificate that signs itself has to be made with basicConstraints=CA:FALSE)"
+        }
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
 /// An error and its causes, the outermost first.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
@@ -62,7 +85,7 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
 }
 
 /// A TLS error that travels inside an I/O error, whose `source` skips it; the client wraps one in another.
-fn tls_in_io(error: &(dyn Error + 'static)) -> Option<String> {
+fn tls_in_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     fn tls(error: &io::Error) -> Option<&rustls::Error> {
         let inner = error.get_ref()?;
         match inner.downcast_ref() {
@@ -70,7 +93,7 @@ fn tls_in_io(error: &(dyn Error + 'static)) -> Option<String> {
             None => inner.downcast_ref(),
         }
     }
-    chain(error).filter_map(|error| error.downcast_ref().and_then(tls)).map(ToString::to_string).next()
+    chain(error).find_map(|error| error.downcast_ref().and_then(tls))
 }
 
 /// The innermost cause, in its own words: the layers above only repeat that something failed.

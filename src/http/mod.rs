@@ -1,7 +1,13 @@
 //! HTTP: the only module that speaks to receivers.
 
 mod client;
+mod clients;
 mod failure;
+mod proxies;
 mod resolver;
+mod vet;
 
-pub use client::{BuildError, Client, ClientSettings};
+pub use client::{Client, ClientSettings};
+pub use clients::BuildError;
+pub use proxies::ProxyError;
+pub use vet::{Vetted, vet};

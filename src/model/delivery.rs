@@ -62,6 +62,8 @@ pub struct Delivery {
     pub last_attempt: Option<LastAttempt>,
     /// Whether workers died again and again while they held it: it is attempted alone.
     pub suspect: bool,
+    /// How often it was held by a worker that died, since it was attempted last.
+    pub takeovers: u32,
     /// Whether it comes from its destination's park.
     pub was_parked: bool,
 }

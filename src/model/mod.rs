@@ -10,8 +10,10 @@ pub mod format;
 mod outcome;
 mod post;
 mod receipt;
+mod refusal;
 mod secret;
 mod server;
+mod tls;
 mod webhook;
 
 pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
@@ -22,6 +24,8 @@ pub use event::{Event, EventId, EventIdError, EventKey, EventName, EventNameErro
 pub use outcome::{LastAttempt, Outcome, Reply, TransportError};
 pub use post::Post;
 pub use receipt::{Held, Hold, Receipt};
+pub use refusal::Refusal;
 pub use secret::{Secret, display_url};
 pub use server::ServerFacts;
-pub use webhook::{Signer, Target, Webhook};
+pub use tls::TlsSettings;
+pub use webhook::{Certificates, Owner, Signer, Target, Webhook};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Refusal;
+
 /// What one attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -31,6 +33,9 @@ pub enum TransportError {
     /// The host name could not be resolved.
     #[error("the host name could not be resolved: {0}")]
     Dns(String),
+    /// The receiver is where webhooks of instances may not be sent to; no connection was made.
+    #[error("not sent: {0}")]
+    Refused(Box<Refusal>),
     /// No connection could be made (refused, unreachable, …).
     #[error("could not connect: {0}")]
     Connect(String),
@@ -107,6 +112,7 @@ impl TransportError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Dns(_) => "dns",
+            Self::Refused(_) => "refused_address",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::ConnectTimeout(_) => "connect_timeout",

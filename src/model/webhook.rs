@@ -29,6 +29,8 @@ pub struct Webhook {
     pub secrets: Vec<Secret>,
     /// How many attempts a second it gets at most, more than 0; none for any number.
     pub rate_limit: Option<f64>,
+    /// Whether it wants any certificate of its receiver to be accepted; the operator has to permit that too.
+    pub insecure_tls: bool,
 }
 
 impl Webhook {
@@ -60,11 +62,31 @@ impl std::fmt::Debug for Signer {
     }
 }
 
+/// Whose a destination is, and with it where it may be and how its receiver shows who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The operator's own: wherever it is.
+    Operator,
+    /// An instance's: only at addresses that are public, or that the operator permits.
+    Instance(Certificates),
+}
+
+/// Which certificates of a receiver are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// Those that a trusted CA vouches for.
+    Verified,
+    /// Any, where the operator permits that.
+    Any,
+}
+
 /// What an attempt needs of a destination's settings: everything is parsed, so that an attempt cannot fail on it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The configured URL, as it was written (without a route suffix).
     pub url: Arc<str>,
+    /// Whose it is, and so where it may be.
+    pub owner: Owner,
     /// [`Self::url`] as JSON, for the body's `destination`; none where the body is sent as it is.
     pub destination_json: Option<Arc<str>>,
     /// Whether the event's route is appended to the URL's path.

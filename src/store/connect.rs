@@ -12,8 +12,8 @@ use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
-    ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
+    Pipeline, ScriptInvocation, TlsCertificates,
 };
 use tokio::time::Instant;
 
@@ -37,6 +37,8 @@ pub struct RedisSettings {
     pub url: Secret,
     /// The producers' stream.
     pub stream: String,
+    /// Certificates of CAs, PEM, that a `rediss://` server is trusted by; none: those that the system trusts.
+    pub ca: Option<Arc<str>>,
 }
 
 /// A Redis server and the names of the keys in it. Cheap to clone.
@@ -84,6 +86,10 @@ impl Redis {
         let info = settings.url.expose().into_connection_info()?;
         // Off by default in the client; without it a pipeline's tail waits for the server's delayed ACK.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let info = match &settings.ca {
+            Some(ca) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => trusting(info, ca)?,
+            _ => info,
+        };
         let apart = Apart {
             info,
             keys: Keys::new(&settings.stream),
@@ -277,6 +283,12 @@ impl Shared {
     fn idle(&self) -> Duration {
         lock(&self.answered).elapsed()
     }
+}
+
+/// The same server, trusted by these certificates and no others.
+fn trusting(info: ConnectionInfo, ca: &str) -> Result<ConnectionInfo, StoreError> {
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.as_bytes().to_vec()) };
+    Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

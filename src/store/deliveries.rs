@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{GROUP, Redis, StoreError, script};
-use crate::model::{Delivery, LastAttempt, ParkReason, Source};
+use crate::model::{Delivery, LastAttempt, Source};
 
 /// A delivery that is not settled, and has to wait.
 #[derive(Clone, Debug)]
@@ -16,17 +16,8 @@ pub struct PutBack<'a> {
     pub first_attempt_ms: Option<u64>,
     /// What the last attempt came to.
     pub last_attempt: Option<&'a LastAttempt>,
-    /// Where it waits.
-    pub rest: Rest,
-}
-
-/// Where a delivery waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
-    /// By itself, for so long: its last attempt failed.
-    Backoff(Duration),
-    /// In its destination's park; and how long nobody need look there.
-    Park(ParkReason, Duration),
+    /// How long it waits.
+    pub wait: Duration,
 }
 
 /// Whether a settlement was this worker's to make.
@@ -64,20 +55,19 @@ impl Redis {
         let (receipt, event) = (&put.delivery.receipt, &put.delivery.event);
         let destination = &put.delivery.destination;
         let keys = self.keys();
-        let (place, wait, reason) = match put.rest {
-            Rest::Backoff(wait) => (keys.retry(), wait, ""),
-            Rest::Park(reason, wait) => (keys.park(destination), wait, reason.as_str()),
-        };
         let mut put_back = script::WAIT.key(self.key_of(receipt.source));
-        put_back.key(keys.event(&event.key)).key(place).key(keys.parks()).key(keys.parked());
+        put_back.key(keys.event(&event.key)).key(keys.retry());
         put_back.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
         put_back.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
         put_back.arg(event.key.as_str()).arg(destination.to_string());
         let text = |value: Option<String>| value.unwrap_or_default();
-        put_back.arg(put.attempts).arg(text(put.first_attempt_ms.map(|ms| ms.to_string()))).arg(millis(wait));
+        put_back
+            .arg(put.attempts)
+            .arg(text(put.first_attempt_ms.map(|ms| ms.to_string())))
+            .arg(millis(put.wait));
         put_back.arg(text(put.last_attempt.map(ToString::to_string)));
         put_back.arg(event.id.as_str()).arg(event.pushed_ms);
-        put_back.arg(event.traceparent.as_deref().unwrap_or("")).arg(reason);
+        put_back.arg(event.traceparent.as_deref().unwrap_or(""));
         Ok(Ownership::of(self.script(&put_back).await?))
     }
 
@@ -110,6 +100,6 @@ impl Redis {
 }
 
 /// Whole milliseconds, rounded up: a wait is never shorter than asked for.
-fn millis(delay: Duration) -> u64 {
+pub(super) fn millis(delay: Duration) -> u64 {
     u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

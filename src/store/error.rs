@@ -58,6 +58,12 @@ impl StoreError {
         self.source.is_timeout()
     }
 
+    /// The error that a script reports of one of several things, in Redis' words.
+    pub(super) fn told(words: String) -> Self {
+        RedisError::from((redis::ErrorKind::Server(ServerErrorKind::ResponseError), "in a script", words))
+            .into()
+    }
+
     /// Whether the connection it happened on must not be used again.
     pub(crate) fn spoils_connection(&self) -> bool {
         self.kind == ErrorKind::Unreachable

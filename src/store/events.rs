@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, Value, cmd};
+use redis::{RedisError, RedisResult, Value};
 
 use super::{ErrorKind, GROUP, Keys, Redis, StoreError, script};
 use crate::model::{Destination, EntryId, EventKey, Source};
@@ -15,6 +15,9 @@ use crate::model::{Destination, EntryId, EventKey, Source};
 const REPLY_SLACK: Duration = Duration::from_secs(5);
 /// About how many batches of attempts are kept for `posthaste status`.
 const ATTEMPT_BATCHES: usize = 256;
+
+/// How many entries with a hash are acknowledged in one call: it takes Redis half a millisecond.
+const FINISHED_AT_A_TIME: usize = 32;
 
 /// An entry as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,15 @@ pub enum Taken {
         /// Whether it was parked before.
         was_parked: bool,
     },
+}
+
+/// What a read brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Entries of both streams.
+    pub entries: Vec<Taken>,
+    /// The version the webhooks had when these had been read.
+    pub webhooks_version: u64,
 }
 
 /// Totals kept in Redis.
@@ -95,25 +107,29 @@ impl Reader {
         Self { redis, consumer, block, connection: None }
     }
 
-    /// Takes up to `count` new entries of each stream into this consumer's pending list; none after `block`.
+    /// Takes up to `count` new entries of each stream into this consumer's pending list; none after `block`. The version
+    /// of the webhooks is read after them.
     ///
     /// # Errors
     /// When Redis does not answer. What it may have handed out all the same stays in the pending list.
-    pub async fn read(&mut self, count: usize) -> Result<Vec<Taken>, StoreError> {
+    pub async fn read(&mut self, count: usize) -> Result<Read, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.redis.dedicated(self.block + REPLY_SLACK).await?,
         };
         let keys = self.redis.keys();
-        let mut read = cmd("XREADGROUP");
-        read.arg("GROUP").arg(GROUP).arg(&*self.consumer).arg("COUNT").arg(count);
+        let mut read = redis::pipe();
+        read.cmd("XREADGROUP").arg("GROUP").arg(GROUP).arg(&*self.consumer).arg("COUNT").arg(count);
         read.arg("BLOCK").arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
         read.arg("STREAMS").arg(keys.ready()).arg(keys.stream()).arg(">").arg(">");
-        let reply = read.query_async(&mut connection).await;
-        let reply: Value = reply.map_err(|error: RedisError| self.redis.counted(error.into()))?;
+        // Each error as it is, for its kind.
+        let counted = |error: RedisError| self.redis.counted(error.into());
+        let replies: (RedisResult<Value>, RedisResult<Option<u64>>) =
+            read.ignore_errors().query_async(&mut connection).await.map_err(counted)?;
+        let (entries, version) = (replies.0.map_err(counted)?, replies.1.map_err(counted)?);
         // Kept only after a success: an error may have left a reply on its way.
         self.connection = Some(connection);
-        Ok(streams(reply, keys))
+        Ok(Read { entries: streams(entries, keys), webhooks_version: version.unwrap_or(0) })
     }
 }
 
@@ -159,16 +175,16 @@ impl Redis {
         source: Source,
         entries: &[(EntryId, EventKey, Option<Destination>)],
     ) -> Result<(), StoreError> {
-        if entries.is_empty() {
-            return Ok(());
+        for some in entries.chunks(FINISHED_AT_A_TIME) {
+            let mut done = script::DONE.key(self.key_of(source));
+            done.arg(GROUP);
+            for (entry, event, destination) in some {
+                done.key(self.keys().event(event)).arg(entry.as_str());
+                done.arg(destination.as_ref().map(ToString::to_string).unwrap_or_default());
+            }
+            let _: u64 = self.script(&done).await?;
         }
-        let mut done = script::DONE.key(self.key_of(source));
-        done.arg(GROUP);
-        for (entry, event, destination) in entries {
-            done.key(self.keys().event(event)).arg(entry.as_str());
-            done.arg(destination.as_ref().map(ToString::to_string).unwrap_or_default());
-        }
-        self.script(&done).await
+        Ok(())
     }
 
     /// The stream entries of `source` are in.

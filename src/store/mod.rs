@@ -22,13 +22,13 @@ mod workers;
 
 pub use connect::{Redis, RedisSettings};
 pub use dead::{DeadFilter, DeadLetter, DeadPage, DeadRecord, DeadSource, ErrorDelivery, Replayed};
-pub use deliveries::{Ownership, Promoted, PutBack, Rest};
+pub use deliveries::{Ownership, Promoted, PutBack};
 pub use destinations::{ParkFacts, ParkPage};
 pub use error::{ErrorKind, StoreError};
-pub use events::{Acknowledged, Counter, Reader, Taken};
+pub use events::{Acknowledged, Counter, Read, Reader, Taken};
 pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};
 pub use keys::Keys;
-pub use parks::{DueParks, Park, Parked, Unpark, Unparked};
+pub use parks::{DueParks, Park, Parked, ToPark, Unpark, Unparked, Which};
 pub use publish::{PublishError, Published, Publisher};
 pub use server::LastOutage;
 pub use waiting::{Found, Waiting};

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use redis::{Value, cmd};
 
+use super::deliveries::millis;
 use super::events::{array, read_entry};
-use super::{ErrorDelivery, GROUP, Redis, StoreError, Taken, script};
-use crate::model::{Destination, EventKey, Source};
+use super::{ErrorDelivery, GROUP, Ownership, Redis, StoreError, Taken, script};
+use crate::model::{Delivery, Destination, EventKey, ParkReason, Source};
 
+/// Up to so many bytes a payload is sent with what it is parked by: to copy it within the server costs more. A larger one
+/// would be sent once more for nothing.
+const SENT_BYTES: usize = 4096;
 /// How many deliveries in backoff are looked at in one command: it runs about a millisecond then.
 const SCAN: usize = 1000;
 
@@ -17,15 +21,48 @@ const COUNTED: usize = 2000;
 /// … so many in one round trip, for others have their turns between them.
 const AT_A_TIME: usize = 500;
 
-/// Which parked deliveries a worker asks for.
+/// Which parked deliveries to hand out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Which {
+    /// Up to so many, those of the oldest events.
+    Oldest(usize),
+    /// One that came later. The number, in `0..1` and drawn by chance, says which: its place, counted from the latest,
+    /// is the number of all to this power. So any of them may come, and the last ten as often as those from ten to a
+    /// hundred: wherever in the park those are that the receiver takes, they are found soon.
+    Late(f64),
+}
+
+impl Which {
+    /// The same, of no more than `most` at a time.
+    #[must_use]
+    pub fn at_most(self, most: usize) -> Self {
+        match self {
+            Self::Oldest(count) => Self::Oldest(count.min(most)),
+            Self::Late(_) => self,
+        }
+    }
+}
+
+/// Deliveries to be parked: to one destination, of entries of one stream that were read under one name.
+#[derive(Clone, Copy, Debug)]
+pub struct ToPark<'a> {
+    /// They.
+    pub deliveries: &'a [&'a Delivery],
+    /// Why.
+    pub reason: ParkReason,
+    /// How long nobody need look at their park.
+    pub wait: Duration,
+}
+
+/// What a worker asks for of parked deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpark<'a> {
     /// The name under which the worker will hold them.
     pub worker: &'a str,
     /// Where they go.
     pub destination: &'a Destination,
-    /// How many it has room for.
-    pub count: usize,
+    /// Which it has room for.
+    pub which: Which,
     /// What was pushed before this time, Unix ms, is handed out in any case …
     pub expired_before_ms: u64,
     /// … up to so many at a time.
@@ -83,6 +120,40 @@ pub struct Park {
 }
 
 impl Redis {
+    /// Parks deliveries. Entries that are held for no other delivery are acknowledged with it. Of an entry that is no
+    /// longer this consumer's, its new owner answers for the delivery.
+    ///
+    /// # Errors
+    /// When Redis did not confirm it; doing it again is harmless. Within: for each delivery, why it alone could not be.
+    pub async fn park(&self, to_park: &ToPark<'_>) -> Result<Vec<Result<Ownership, StoreError>>, StoreError> {
+        let Some(first) = to_park.deliveries.first() else {
+            return Ok(Vec::new());
+        };
+        let (keys, source, destination) = (self.keys(), first.receipt.source, &first.destination);
+        let mut park = script::PARK.key(self.key_of(source));
+        park.key(keys.park(destination)).key(keys.parks()).key(keys.parked());
+        park.arg(GROUP).arg(&*first.receipt.consumer).arg(destination.to_string());
+        park.arg(u8::from(source == Source::Ready)).arg(millis(to_park.wait)).arg(to_park.reason.as_str());
+        for delivery in to_park.deliveries {
+            let (receipt, event) = (&delivery.receipt, &delivery.event);
+            park.key(keys.event(&event.key));
+            park.arg(receipt.id.as_str()).arg(u8::from(receipt.is_sole())).arg(event.key.as_str());
+            park.arg(event.pushed_ms).arg(event.id.as_str()).arg(event.traceparent.as_deref().unwrap_or(""));
+            let payload = event.envelope.payload();
+            let is_sent = source == Source::Stream && payload.len() <= SENT_BYTES;
+            park.arg(if is_sent { &payload[..] } else { &[] });
+            let kept =
+                (delivery.takeovers > 0).then(|| format!("{} {}", delivery.attempt - 1, delivery.takeovers));
+            park.arg(kept.unwrap_or_default());
+        }
+        let parked: Vec<Value> = self.script(&park).await?;
+        let result = |value| match value {
+            Value::Int(number) => Ok(Ownership::of(number)),
+            words => Err(StoreError::told(redis::from_redis_value(words).unwrap_or_default())),
+        };
+        Ok(parked.into_iter().map(result).collect())
+    }
+
     /// Hands parked deliveries to a worker; they are in its pending list then.
     ///
     /// # Errors
@@ -91,11 +162,17 @@ impl Redis {
         let keys = self.keys();
         let mut unpark = script::UNPARK.key(keys.park(ask.destination));
         unpark.key(keys.parks()).key(keys.parked()).key(keys.ready());
-        unpark.arg(GROUP).arg(ask.worker).arg(ask.destination.to_string()).arg(ask.count);
+        unpark.arg(GROUP).arg(ask.worker).arg(ask.destination.to_string());
+        let (count, late) = match ask.which {
+            Which::Oldest(count) => (count, None),
+            Which::Late(power) => (1, Some(power)),
+        };
         unpark
+            .arg(count)
             .arg(ask.most_expired)
             .arg(ask.expired_before_ms)
-            .arg(ask.wait.map(|wait| wait.as_millis().to_string()).unwrap_or_default());
+            .arg(ask.wait.map(|wait| wait.as_millis().to_string()).unwrap_or_default())
+            .arg(late.map(|power| power.to_string()).unwrap_or_default());
         let (entries, expired, left): (Vec<Value>, usize, u64) = self.script(&unpark).await?;
         let entries = entries.into_iter().filter_map(|entry| match array(entry) {
             Some([Value::BulkString(id), fields]) => read_entry(Source::Ready, &id, fields),

@@ -77,7 +77,7 @@ impl Publisher {
     /// # Errors
     /// When the URL is not one.
     pub fn connect(url: &str, stream: &str) -> Result<Self, StoreError> {
-        let settings = RedisSettings { url: Secret::new(url), stream: stream.to_owned() };
+        let settings = RedisSettings { url: Secret::new(url), stream: stream.to_owned(), ca: None };
         Ok(Self { redis: Redis::open(&settings)? })
     }
 

@@ -14,6 +14,7 @@ macro_rules! scripts {
 scripts! {
     ACK = "ack.lua";
     WAIT = "wait.lua";
+    PARK = "park.lua";
     DONE = "done.lua";
     MARK = "mark.lua";
     DEAD = "dead.lua";

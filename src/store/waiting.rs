@@ -39,6 +39,8 @@ pub struct Waiting {
     pub first_attempt_ms: Option<u64>,
     /// What the last came to.
     pub last_attempt: Option<LastAttempt>,
+    /// How often a worker died that held it, since that one.
+    pub takeovers: u32,
 }
 
 impl Redis {
@@ -68,7 +70,8 @@ impl Redis {
                 .arg(&["payload", "id", "pushed", "traceparent"])
                 .arg(format!("attempts:{destination}"))
                 .arg(format!("first:{destination}"))
-                .arg(format!("last:{destination}"));
+                .arg(format!("last:{destination}"))
+                .arg(format!("taken:{destination}"));
         }
         // One key that cannot be read must not hold up the others.
         let hashes: Vec<RedisResult<Vec<Value>>> = self.pipe(pipeline.ignore_errors()).await?;
@@ -125,19 +128,28 @@ fn recorded(fields: &[String]) -> Option<Vec<Destination>> {
 }
 
 fn waiting(hash: Vec<Value>) -> Option<Waiting> {
-    let [payload, event_id, pushed, traceparent, attempts, first, last] =
-        <[Value; 7]>::try_from(hash).ok()?;
+    let [payload, event_id, pushed, traceparent, attempts, first, last, taken] =
+        <[Value; 8]>::try_from(hash).ok()?;
     let last: Option<String> = redis::from_redis_value(last).ok().flatten();
     let Value::BulkString(payload) = payload else {
         return None;
     };
+    let attempts = redis::from_redis_value::<Option<u32>>(attempts).ok().flatten().unwrap_or(0);
+    let taken: Option<String> = redis::from_redis_value(taken).ok().flatten();
     Some(Waiting {
         payload: payload.into(),
         event_id: redis::from_redis_value(event_id).ok()?,
         pushed_ms: redis::from_redis_value(pushed).unwrap_or(0),
         traceparent: redis::from_redis_value(traceparent).ok().flatten(),
-        attempts: redis::from_redis_value::<Option<u32>>(attempts).ok().flatten().unwrap_or(0),
+        attempts,
+        takeovers: taken.and_then(|taken| takeovers(&taken, attempts)).unwrap_or(0),
         first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
         last_attempt: last.as_deref().and_then(LastAttempt::parse),
     })
+}
+
+/// What was kept when it was parked, after so many attempts: `<attempts> <takeovers>`.
+fn takeovers(kept: &str, attempts: u32) -> Option<u32> {
+    let (after, takeovers) = kept.split_once(' ')?;
+    if after.parse() == Ok(attempts) { takeovers.parse().ok() } else { None }
 }

@@ -1,6 +1,13 @@
 //! The HTTP API of a real worker, asked as anybody would.
 
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -9,5 +16,11 @@ mod access;
 mod caller;
 mod dead;
 mod destinations;
+mod explain;
+mod hostile;
 mod metrics;
+mod openapi;
+mod readme;
 mod stats;
+mod webhooks;
+mod wire;

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod bad_input;
 mod bodies;
 mod dead;
@@ -13,9 +14,11 @@ mod headers;
 mod lanes;
 mod outcomes;
 mod parks;
+mod proxies;
 mod residue;
 mod restarts;
 mod retries;
 mod routes;
 mod scripts;
+mod tls;
 mod webhooks;

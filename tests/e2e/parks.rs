@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use posthaste::model::Destination;
+use posthaste::store::{Taken, Unpark, Which};
+
 use crate::support::{Answer, Receiver, RedisServer, Worker, until};
 
 const ENVELOPE: &str = r#"{"event":"call","instance":"sales"}"#;
@@ -169,6 +172,69 @@ async fn the_oldest_come_back_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_some_events_gets_the_others_though_the_oldest_are_those_it_refuses() {
+    let redis = RedisServer::start();
+    let receiver =
+        Receiver::answering(|request| Answer::status(if request.text().contains("bad") { 500 } else { 200 }))
+            .await;
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    for (event, count) in [("bad", 30), ("good", 5)] {
+        for _ in 0..count {
+            redis.push(&format!(r#"{{"event":"{event}","instance":"sales"}}"#)).await;
+        }
+    }
+    let settings = [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "1"),
+        ("WEBHOOK_RETRY_MAX_ATTEMPTS", "1000"),
+    ];
+    let _worker = Worker::start(&redis, &settings).await;
+    until("some good ones to arrive past all that are refused", || async {
+        let arrived = receiver.received().iter().filter(|request| request.text().contains("good")).count();
+        arrived >= 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_from_further_back_is_handed_out_by_its_place() {
+    let redis = RedisServer::start();
+    let store = redis.store();
+    store.create_group().await.unwrap();
+    let (park, destination) = ("{webhooks}:park:instance:sales", Destination::Instance("sales".into()));
+    for n in 1..=100 {
+        let _: u64 = redis.command(&["ZADD", park, &n.to_string(), &format!("{n}-0")]).await;
+    }
+    for (power, expected) in [(0.0, "100-0"), (0.5, "91-0"), (0.9999, "2-0")] {
+        let ask = Unpark {
+            worker: "w",
+            destination: &destination,
+            which: Which::Late(power),
+            expired_before_ms: 0,
+            most_expired: 64,
+            wait: None,
+        };
+        let unparked = store.unpark(&ask).await.unwrap();
+        let [Taken::Due { delivery: Some((key, _)), .. }] = &unparked.entries[..] else {
+            panic!("{unparked:?}")
+        };
+        assert_eq!(key.as_str(), expected);
+        let _: u64 = redis.command(&["ZADD", park, expected.split('-').next().unwrap(), expected]).await;
+    }
+    // What has expired goes first.
+    let ask = Unpark {
+        worker: "w",
+        destination: &destination,
+        which: Which::Late(0.0),
+        expired_before_ms: 3,
+        most_expired: 64,
+        wait: None,
+    };
+    let unparked = store.unpark(&ask).await.unwrap();
+    assert_eq!((unparked.entries.len(), unparked.expired, unparked.left), (2, 2, 98));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_destinations_of_one_event_are_parked_and_come_back_each_by_itself() {
     let redis = RedisServer::start();
     let (receiver, status) = Receiver::switchable(500).await;
@@ -228,4 +294,66 @@ async fn hundreds_of_instances_that_are_removed_at_once_hold_nothing_up() {
     let letters = redis.letters().await;
     assert_eq!(letters.len(), 1000);
     assert!(letters.iter().all(|letter| letter.text("reason") == "removed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_once_of_a_removal_however_long_it_takes_to_give_up_what_is_parked() {
+    let redis = RedisServer::start();
+    let (receiver, _) = Receiver::switchable(500).await;
+    redis.set_url("sales", &receiver.url("/sales")).await;
+    // More than are given up in one turn.
+    let push: Vec<String> =
+        ["EVAL".into(), "for i = 1, 6000 do redis.call('XADD', KEYS[1], '*', 'payload', ARGV[1]) end".into()]
+            .into_iter()
+            .chain(["1".into(), "webhooks".into(), ENVELOPE.into()])
+            .collect();
+    let worker = Worker::start(&redis, &LONG_WAITS).await;
+    let _: redis::Value = redis.command(&push).await;
+    until("everything to wait", || async { redis.len("webhooks").await == 0 }).await;
+    redis.delete_webhook("sales").await;
+    redis.until_settled().await;
+    let told = worker.warnings().iter().filter(|line| line.contains("its webhook is gone")).count();
+    assert_eq!(told, 1, "{:#?}", worker.warnings());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn destinations_that_wait_for_their_turn_cost_redis_next_to_nothing() {
+    let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
+    let url = receiver.url("/sales");
+    for n in 0..100 {
+        // One in a hundred seconds.
+        redis.set_webhook(&format!("slow-{n}"), &format!(r#"{{"url":"{url}","rate_limit":0.01}}"#)).await;
+    }
+    let _worker = Worker::start(&redis, &LONG_WAITS).await;
+    for n in 0..100 {
+        for _ in 0..3 {
+            redis.push(&format!(r#"{{"event":"call","instance":"slow-{n}"}}"#)).await;
+        }
+    }
+    until("the rest to be parked", || async {
+        let parks: u64 = redis.command(&["ZCARD", "{webhooks}:parks"]).await;
+        parks == 100 && redis.len("webhooks").await == 0
+    })
+    .await;
+    for n in 0..100 {
+        let _: u64 = redis.command(&["ZADD", "{webhooks}:parks", "1", &format!("instance:slow-{n}")]).await;
+    }
+    // Each is looked at once, for nobody has yet.
+    until("them to be looked at", || async {
+        redis.command::<u64>(&["ZCOUNT", "{webhooks}:parks", "0", "1"]).await == 0
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = scripts_run(&redis).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let run = scripts_run(&redis).await - before;
+    println!("100 destinations with parked deliveries took {run} scripts in six seconds");
+    assert!(run < 60, "{run} scripts in six seconds");
+}
+
+/// How many scripts Redis has run.
+async fn scripts_run(redis: &RedisServer) -> u64 {
+    let info: String = redis.command(&["INFO", "commandstats"]).await;
+    let stats = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    stats.and_then(|stats| stats.split(',').next()?.parse().ok()).expect("a number")
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod parking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use posthaste::model::{
 };
 use posthaste::store::{
     Acknowledged, Beat, Counter, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Found, Ownership, PutBack,
-    Redis, Replayed, Rest, StoreError, TakeOver, Taken,
+    Redis, Replayed, StoreError, TakeOver, Taken,
 };
 use redis::Value;
 
@@ -75,7 +77,7 @@ impl Scene {
                 attempts: delivery.attempt,
                 first_attempt_ms: Some(111),
                 last_attempt: Some(&last_attempt()),
-                rest: Rest::Backoff(Duration::ZERO),
+                wait: Duration::ZERO,
             })
             .await
     }
@@ -170,6 +172,7 @@ fn delivery_of(receipt: &Arc<Receipt>, key: EventKey, destination: Destination, 
         first_attempt_ms: None,
         last_attempt: None,
         suspect: false,
+        takeovers: 0,
         was_parked: false,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Receiver, RedisServer, Worker, until};
+use crate::support::{Answer, LONG_WAITS, Receiver, RedisServer, Worker, until};
 
 const POISON: &str = r#"{"event":"call","instance":"poison"}"#;
 const INNOCENT: &str = r#"{"event":"call","instance":"innocent"}"#;
@@ -135,4 +135,41 @@ async fn entries_that_were_suspected_together_are_condemned_one_by_one() {
     for innocent in &innocents {
         assert_eq!(receiver.received_of(innocent).len(), 1, "{innocent} is delivered");
     }
+}
+
+/// Parked, it becomes another entry, which nobody was seen to die of.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_often_its_holders_died_is_kept_while_it_is_parked() {
+    let redis = RedisServer::start();
+    let receiver = Receiver::answering(|request| match request.path.as_str() {
+        "/hangs" => Answer::Stall(Vec::new()),
+        _ => Answer::status(500),
+    })
+    .await;
+    redis.set_url("poison", &receiver.url("/down")).await;
+    create_groups(&redis).await;
+    let poison = redis.push(POISON).await;
+    held_by_the_dead(&redis, std::slice::from_ref(&poison), 3).await;
+    // Taken over in three seconds: by then its receiver is known to be down.
+    let now: Vec<String> = redis.command(&["TIME"]).await;
+    let _: redis::Value =
+        redis.command(&["ZADD", "{webhooks}:workers", &format!("{}000", now[0]), "dead"]).await;
+    let mut worker = Worker::start(&redis, &LONG_WAITS).await;
+    for _ in 0..20 {
+        redis.push(POISON).await;
+    }
+    until("it to be parked", || async {
+        let parked: Option<f64> =
+            redis.command(&["ZSCORE", "{webhooks}:park:instance:poison", &poison]).await;
+        parked.is_some()
+    })
+    .await;
+    redis.set_url("poison", &receiver.url("/hangs")).await;
+    receiver.wait_for_of(&poison, 1).await;
+    worker.kill();
+    let next = Worker::start(&redis, &LONG_WAITS).await;
+    until("it to be suspected", || async {
+        next.warnings().iter().any(|line| line.contains("attempted alone") && line.contains(&poison))
+    })
+    .await;
 }

@@ -8,6 +8,7 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod pki;
 pub mod probe;
 pub mod receiver;
 pub mod redis_server;
@@ -17,11 +18,12 @@ pub mod worker;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub use pki::{Authority, Files, Issued};
 pub use probe::{Fields, Letter, fields, payload};
 pub use receiver::{Answer, Gate, Received, Receiver};
 pub use redis_server::RedisServer;
 pub use tls_server::{CA_FILE, TlsServer};
-pub use worker::{LONG_WAITS, SHORT_WAITS, Worker, run_command};
+pub use worker::{HERE, LONG_WAITS, SHORT_WAITS, Worker, command, run_command};
 
 /// How long anything may take before a test calls it lost.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -83,7 +83,7 @@ impl RedisServer {
 
     /// The same, for another stream.
     pub fn store_of(&self, stream: &str) -> Redis {
-        let settings = RedisSettings { url: Secret::new(self.url()), stream: stream.to_owned() };
+        let settings = RedisSettings { url: Secret::new(self.url()), stream: stream.to_owned(), ca: None };
         Redis::open(&settings).expect("a URL")
     }
 

@@ -113,6 +113,7 @@ pub struct Receiver {
     port: u16,
     received: Arc<Mutex<Vec<Received>>>,
     flooded: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -158,19 +159,17 @@ impl Receiver {
         let flooded = Arc::new(AtomicUsize::new(0));
         let (record, script): (_, Arc<Script>) = (Arc::clone(&received), Arc::new(script));
         let flood = Arc::clone(&flooded);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let connected = Arc::clone(&connections);
         let accepting = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut serving = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(
-                    stream,
-                    Arc::clone(&record),
-                    Arc::clone(&script),
-                    Arc::clone(&flood),
-                ));
-                while connections.try_join_next().is_some() {}
+                connected.fetch_add(1, Ordering::SeqCst);
+                serving.spawn(serve(stream, Arc::clone(&record), Arc::clone(&script), Arc::clone(&flood)));
+                while serving.try_join_next().is_some() {}
             }
         });
-        Self { port, received, flooded, accepting }
+        Self { port, received, flooded, connections, accepting }
     }
 
     pub fn port(&self) -> u16 {
@@ -190,6 +189,11 @@ impl Receiver {
     /// How much came so far.
     pub fn count(&self) -> usize {
         self.received.lock().expect("no receiver panicked").len()
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// What came to a path so far.

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use super::{Authority, Issued};
 
 /// The CA's certificate, valid from 2020 to 2120 as the other is; nobody has its key any more.
 pub const CA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tls/ca.pem");
@@ -26,11 +29,27 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
+    /// With a certificate for `localhost` of [`CA_FILE`].
     pub fn start() -> Self {
+        Self::start_as(CERTIFICATE, KEY, None)
+    }
+
+    /// With this certificate.
+    pub fn with(identity: &Issued) -> Self {
+        Self::start_as(identity.certificate.as_bytes(), identity.key.as_bytes(), None)
+    }
+
+    /// The same, for clients that have a certificate of this CA.
+    pub fn for_clients_of(identity: &Issued, clients: &Authority) -> Self {
+        Self::start_as(identity.certificate.as_bytes(), identity.key.as_bytes(), Some(&clients.pem))
+    }
+
+    fn start_as(certificate: &[u8], key: &[u8], clients: Option<&str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let (posts, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, stopped, config) = (Arc::clone(&posts), Arc::clone(&stop), config());
+        let (count, stopped, config) =
+            (Arc::clone(&posts), Arc::clone(&stop), config(certificate, key, clients));
         let serving = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
@@ -41,6 +60,10 @@ impl TlsServer {
             }
         });
         Self { port, posts, stop, serving: Some(serving) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self, host: &str) -> String {
@@ -62,17 +85,23 @@ impl Drop for TlsServer {
     }
 }
 
-fn config() -> Arc<ServerConfig> {
+fn config(certificate: &[u8], key: &[u8], clients: Option<&str>) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let of_pem = |pem| CertificateDer::from_pem_slice(pem).expect("a certificate");
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("the provider knows the versions")
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate")],
-            PrivateKeyDer::from_pem_slice(KEY).expect("a key"),
-        );
-    Arc::new(config.expect("they belong together"))
+        .expect("the provider knows the versions");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(of_pem(ca.as_bytes())).expect("a CA");
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("a CA is enough"))
+        }
+    };
+    let key = PrivateKeyDer::from_pem_slice(key).expect("a key");
+    Arc::new(builder.with_single_cert(vec![of_pem(certificate)], key).expect("they belong together"))
 }
 
 fn serve(stream: TcpStream, config: &Arc<ServerConfig>, posts: &AtomicUsize) -> std::io::Result<()> {

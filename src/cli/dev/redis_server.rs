@@ -91,7 +91,7 @@ impl RedisServer {
 
 fn client(port: u16) -> anyhow::Result<Redis> {
     let url = Secret::new(format!("redis://127.0.0.1:{port}"));
-    Ok(Redis::open(&RedisSettings { url, stream: "webhooks".to_owned() })?)
+    Ok(Redis::open(&RedisSettings { url, stream: "webhooks".to_owned(), ca: None })?)
 }
 
 /// One `posthaste dev` at a time in a directory.

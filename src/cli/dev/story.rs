@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::super::listen::Record;
 use super::super::output::{Output, Tone};
-use super::super::samples::SAMPLES;
 use super::super::table::{Table, plain};
+use crate::decide::sample::SAMPLES;
 use crate::store::{DeadFilter, Published, Redis};
 
 /// The sample that the flaky and the broken receiver get.
@@ -64,6 +64,8 @@ impl Story {
         let mut settings = vec![
             setting("REDIS_URL", redis_url),
             setting("STREAM", super::STREAM),
+            // The receiver is on this machine, where webhooks of instances may not be sent to by default.
+            setting("WEBHOOK_ALLOW_CIDRS", super::PERMITTED),
             setting("WEBHOOK_GLOBAL_ENABLED", "true"),
             setting("WEBHOOK_GLOBAL_URL", &format!("{}/global", self.base)),
             setting("WEBHOOK_EVENTS_ERRORS", "true"),
@@ -211,11 +213,12 @@ impl Story {
         let port = redis_url.rsplit(':').next().unwrap_or_default();
         format!(
             "\nIt stays until Ctrl-C. In another terminal:\n\
-             \n  export REDIS_URL={redis_url}\
+             \n  export REDIS_URL={redis_url} WEBHOOK_ALLOW_CIDRS={}\
              \n  redis-cli -p {port} XADD {} '*' payload '{{\"event\":\"messages.upsert\",\"instance\":\"demo\",\"data\":{{}}}}'\
              \n  posthaste publish --event messages.upsert --instance demo-flaky --data '{{\"text\":\"hello\"}}'\
              \n  posthaste status\
              \n  posthaste dead list\n",
+            super::PERMITTED,
             super::STREAM
         )
     }

@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use super::super::format::{rate, spell};
-use crate::config::Config;
 use crate::decide::retry::RetrySettings;
-use crate::model::display_url;
 
 /// What is special about a webhook, in words.
 pub(super) fn extras(settings: &Value) -> String {
@@ -40,15 +38,6 @@ pub(super) fn retries(retry: &RetrySettings) -> String {
         spell(retry.max_age),
         statuses.join(", "),
     )
-}
-
-/// Who is told of dead letters, or why nobody is.
-pub(super) fn errors(config: &Config) -> Result<String, &'static str> {
-    match (&config.errors.url, config.errors.enabled) {
-        (_, false) => Err("WEBHOOK_EVENTS_ERRORS is not true"),
-        (None, true) => Err("WEBHOOK_EVENTS_ERRORS_WEBHOOK is not set"),
-        (Some(url), true) => Ok(format!("kept, and {} is told", display_url(url))),
-    }
 }
 
 #[cfg(test)]

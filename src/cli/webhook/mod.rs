@@ -101,6 +101,9 @@ fn print(instance: &str, webhook: &Webhook, reveal: bool, out: Output) -> anyhow
     if let Some(rate) = webhook.rate_limit {
         fields.push(("rate limit", super::format::rate(rate)));
     }
+    if webhook.insecure_tls {
+        fields.push(("insecure TLS", "yes: any certificate of the receiver is accepted".to_owned()));
+    }
     Ok(out.fields(&fields)?)
 }
 

@@ -4,10 +4,13 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::super::format::clean;
 use super::super::input;
+use super::super::output::{Tone, complain};
 use super::super::session::Session;
 use super::{existing, print, shown, usage};
 use crate::decide::webhook::{self, CustomEvents, RATES, to_json};
+use crate::http::{self, Vetted};
 use crate::model::Webhook;
 
 /// How often a webhook is read and changed anew when somebody else changed it in between.
@@ -25,7 +28,10 @@ Examples:
   posthaste webhook set sales --update --disabled   change only this
 
 Without --update the webhook is replaced as a whole: what is not given has its default. --json-body \
-understands all three generations of Evolution API's JSON.";
+understands all three generations of Evolution API's JSON.
+
+The URL has to lead to a public address, unless WEBHOOK_ALLOW_HOSTS or WEBHOOK_ALLOW_CIDRS permits \
+another: give this command the settings of the worker.";
 
 /// Set the webhook of an instance
 ///
@@ -57,6 +63,9 @@ pub(in crate::cli) struct SetArgs {
     /// Send so many requests a second at most, 0.001 to 1000000; none for any number [default: none]
     #[arg(long, value_name = "N", value_parser = rate_limit, allow_hyphen_values = true)]
     rate_limit: Option<RateLimit>,
+    /// Accept any certificate of the receiver; WEBHOOK_ALLOW_INSECURE_TLS has to permit it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    insecure_tls: Option<bool>,
     /// Send no events for now
     #[arg(long)]
     disabled: bool,
@@ -68,7 +77,7 @@ pub(in crate::cli) struct SetArgs {
     update: bool,
     /// All of it as JSON instead; @file reads a file, - reads stdin
     #[arg(long, value_name = "JSON", conflicts_with_all =
-        ["url", "by_events", "base64", "events", "headers", "secrets", "rate_limit", "disabled", "enabled", "update"])]
+        ["url", "by_events", "base64", "events", "headers", "secrets", "rate_limit", "insecure_tls", "disabled", "enabled", "update"])]
     json_body: Option<String>,
 }
 
@@ -103,6 +112,7 @@ pub(super) async fn run(args: SetArgs, session: &Session) -> anyhow::Result<()> 
         }
         read(Map::new(), &given, custom).map_err(wrong)?
     };
+    vet(&webhook, session).await?;
     session.redis.set_webhook(&args.instance, &to_json(&webhook)).await?;
     print(&args.instance, &webhook, false, session.out)
 }
@@ -111,6 +121,14 @@ pub(super) async fn run(args: SetArgs, session: &Session) -> anyhow::Result<()> 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn wrong(error: webhook::WebhookError) -> anyhow::Error {
     usage(error.to_string())
+}
+
+/// Refuses what the operator does not permit: rather now than at the first event.
+async fn vet(webhook: &Webhook, session: &Session) -> anyhow::Result<()> {
+    if let Vetted::Unresolved(why) = http::vet(webhook, &session.config.permits).await? {
+        complain(Tone::Doubtful, "warning", &format!("it is set all the same, but as yet {}", clean(&why)));
+    }
+    Ok(())
 }
 
 /// What was given, under the keys of the stored form.
@@ -124,6 +142,7 @@ async fn given(args: &SetArgs) -> anyhow::Result<Map<String, Value>> {
     set("url", args.url.as_deref().map(Value::from));
     set("byEvents", args.by_events.map(Value::from));
     set("base64", args.base64.map(Value::from));
+    set("insecure_tls", args.insecure_tls.map(Value::from));
     set("rate_limit", args.rate_limit.map(|RateLimit(rate)| rate.into()));
     set("events", (!args.events.is_empty()).then(|| json!(args.events)));
     set("enabled", (args.enabled || args.disabled).then(|| args.enabled.into()));
@@ -183,6 +202,7 @@ async fn update(instance: &str, given: &Map<String, Value>, session: &Session) -
         let (json, stored) = existing(instance, session).await?;
         let base = serde_json::from_str(&to_json(&stored)).context("the stored webhook is not an object")?;
         let webhook = read(base, given, custom).map_err(wrong)?;
+        vet(&webhook, session).await?;
         if session.redis.swap_webhook(instance, &json, &to_json(&webhook)).await? {
             return Ok(webhook);
         }

@@ -42,6 +42,15 @@ enum State {
     HalfOpen,
 }
 
+/// Which of the deliveries that wait one is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// Those that wait longest.
+    Oldest,
+    /// One of those that came later, any of them.
+    Late,
+}
+
 /// Whether attempts may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
@@ -61,13 +70,15 @@ pub(super) struct Breaker {
     state: State,
     /// How long it opens the next time.
     interval: Duration,
+    /// Whether a probe failed, and nothing but probes succeeded since.
+    missed: bool,
 }
 
 const CLOSED: State = State::Closed { failures: 0, spent: Duration::ZERO };
 
 impl Breaker {
     pub(super) fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: CLOSED, interval: settings.first }
+        Self { settings, state: CLOSED, interval: settings.first, missed: false }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -92,8 +103,17 @@ impl Breaker {
         is_probe
     }
 
+    /// What the next probe is made with.
+    ///
+    /// A receiver may fail with some events only. Those that opened the breaker were the oldest, and those that are
+    /// retried come back to the front: were it asked with these only, it would not be found out that it takes others.
+    pub(super) fn pick(&self) -> Pick {
+        if self.missed { Pick::Late } else { Pick::Oldest }
+    }
+
     /// The receiver is there, whichever attempt found out; true when the breaker was not closed.
-    pub(super) fn alive(&mut self) -> bool {
+    pub(super) fn alive(&mut self, is_probe: bool) -> bool {
+        self.missed &= is_probe;
         let was_closed = self.is_closed();
         self.state = CLOSED;
         self.interval = self.settings.first;
@@ -113,6 +133,7 @@ impl Breaker {
                 opens
             }
             State::HalfOpen if is_probe => {
+                self.missed = true;
                 self.open(now, random);
                 false
             }

@@ -5,15 +5,17 @@
 
 mod breaker;
 mod limit;
+mod pace;
 mod rate;
 mod share;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use self::breaker::BreakerSettings;
 use self::breaker::{Breaker, Gate};
+pub use self::breaker::{BreakerSettings, Pick};
 use self::limit::Limit;
+use self::pace::Pace;
 pub use self::rate::Rate;
 pub use self::share::fits;
 use crate::model::{Outcome, TransportError};
@@ -61,7 +63,9 @@ pub enum Trust {
     Proven,
     /// The last it is known for is a quick answer, but not of late.
     Good,
-    /// It failed last, is slow, hangs, or nothing is known of it.
+    /// Nothing is known of it yet.
+    New,
+    /// It failed last, is slow, or hangs.
     None,
 }
 
@@ -74,7 +78,7 @@ pub enum Hold {
     Probing,
     /// As many attempts are in flight as the receiver bears.
     Full,
-    /// The rate limit allows the next at this time.
+    /// The rate limit, or the pace, allows the next at this time.
     Rate(Duration),
 }
 
@@ -103,6 +107,7 @@ pub struct Lane {
     limit: Limit,
     breaker: Breaker,
     rate: Option<Rate>,
+    pace: Pace,
     /// When each attempt in flight began, by its number.
     in_flight: BTreeMap<u64, Duration>,
     begun: u64,
@@ -118,6 +123,7 @@ impl Lane {
             limit: Limit::new(most),
             breaker: Breaker::new(breaker),
             rate: None,
+            pace: Pace::default(),
             in_flight: BTreeMap::new(),
             begun: 0,
             typical: None,
@@ -161,7 +167,7 @@ impl Lane {
             Gate::OpenUntil(until) => return Err(Hold::Open(until)),
             Gate::Probing => return Err(Hold::Probing),
         }
-        match self.rate.as_ref().and_then(|rate| rate.next(now)) {
+        match self.rate.as_ref().and_then(|rate| rate.next(now)).or(self.pace.next(now)) {
             Some(at) => Err(Hold::Rate(at)),
             None => Ok(()),
         }
@@ -170,6 +176,7 @@ impl Lane {
     /// Begins an attempt that [`Self::may_begin`] allowed.
     pub fn begin(&mut self, now: Duration) -> Ticket {
         self.begun += 1;
+        self.pace.begin(self.typical, self.in_flight(), self.limit(), now);
         self.in_flight.insert(self.begun, now);
         if let Some(rate) = &mut self.rate {
             rate.take(now);
@@ -180,7 +187,7 @@ impl Lane {
     /// Ends an attempt. `sign`: what it told, none when it came to nothing. `random`: a number in `0..1`.
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back once")]
     pub fn end(&mut self, ticket: Ticket, sign: Option<Sign>, now: Duration, random: f64) -> Change {
-        let full = self.in_flight() >= self.limit();
+        let full = self.in_flight() >= self.limit() || self.pace.next(now).is_some();
         let began = self.in_flight.remove(&ticket.number).unwrap_or(now);
         let took = now.saturating_sub(began);
         let Some(sign) = sign else {
@@ -194,7 +201,7 @@ impl Lane {
         self.last = Some(sign);
         if sign == Sign::Alive {
             self.last_alive = Some(now);
-            let recovered = self.breaker.alive();
+            let recovered = self.breaker.alive(ticket.is_probe);
             if recovered {
                 self.limit.restart();
             } else if full {
@@ -214,6 +221,9 @@ impl Lane {
         let oldest =
             self.in_flight.values().next().map_or(Duration::ZERO, |began| now.saturating_sub(*began));
         let hangs = oldest > PATIENCE && oldest > typical * 3;
+        if self.last.is_none() && !hangs && self.is_closed() {
+            return Trust::New;
+        }
         if self.last != Some(Sign::Alive) || typical >= PATIENCE || hangs || !self.is_closed() {
             return Trust::None;
         }
@@ -270,6 +280,11 @@ impl Lane {
             Gate::ProbeDue => usize::from(self.rate.as_ref().is_none_or(|rate| rate.next(now).is_none())),
             Gate::OpenUntil(_) | Gate::Probing => 0,
         }
+    }
+
+    /// Which of those that wait elsewhere to have at hand.
+    pub fn pick(&self) -> Pick {
+        if self.is_closed() { Pick::Oldest } else { self.breaker.pick() }
     }
 
     /// For how long the oldest attempt has been in flight.

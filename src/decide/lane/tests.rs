@@ -74,6 +74,34 @@ fn it_is_open_for_five_seconds_doubling_to_a_minute_and_asks_once_each_time() {
 }
 
 #[test]
+fn the_first_probe_is_made_with_the_oldest_and_those_after_one_that_failed_with_later_ones() {
+    let mut now = SECOND;
+    let mut lane = down(&mut now);
+    let mut probe = |lane: &mut Lane, sign| {
+        now += 73 * SECOND;
+        attempt(lane, &mut now, sign)
+    };
+    assert_eq!(lane.pick(), Pick::Oldest);
+    for _ in 0..3 {
+        probe(&mut lane, Sign::Failed);
+        assert_eq!(lane.pick(), Pick::Late);
+    }
+    assert_eq!(probe(&mut lane, Sign::Alive), Change::Recovered);
+    assert_eq!(lane.pick(), Pick::Oldest, "in order from here on");
+    for _ in 0..5 {
+        probe(&mut lane, Sign::Failed);
+    }
+    assert!(!lane.is_closed());
+    assert_eq!(lane.pick(), Pick::Late, "the oldest fail still");
+    probe(&mut lane, Sign::Alive);
+    probe(&mut lane, Sign::Alive);
+    for _ in 0..5 {
+        probe(&mut lane, Sign::Failed);
+    }
+    assert_eq!(lane.pick(), Pick::Oldest, "one that was no probe succeeded");
+}
+
+#[test]
 fn a_probe_that_came_to_nothing_is_made_again() {
     let mut now = SECOND;
     let mut lane = down(&mut now);
@@ -137,7 +165,12 @@ fn the_limit_grows_while_it_holds_successes_back_and_halves_once_for_timeouts_of
 #[test]
 fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     let (mut lane, mut now) = (lane(32), SECOND);
-    assert_eq!(lane.trust(now), Trust::None);
+    assert_eq!(lane.trust(now), Trust::New);
+    let first = lane.begin(now);
+    assert_eq!(lane.trust(now + 500 * MS), Trust::New);
+    assert_eq!(lane.trust(now + 2 * SECOND), Trust::None, "its first attempt hangs");
+    lane.end(first, None, now, 0.5);
+    assert_eq!(lane.trust(now), Trust::New, "it came to nothing");
     attempt(&mut lane, &mut now, Sign::Alive);
     assert_eq!(lane.trust(now), Trust::Live);
     assert_eq!(lane.trust(now + SECOND), Trust::Proven);
@@ -153,6 +186,31 @@ fn trust_is_earned_by_quick_answers_and_lost_by_failures_hanging_and_time() {
     assert_eq!(lane.trust(now), Trust::Live);
     attempt(&mut lane, &mut now, Sign::Failed);
     assert_eq!(lane.trust(now), Trust::None);
+}
+
+proptest! {
+    #[test]
+    fn a_new_lane_has_a_first_attempt_below_three_quarters_and_those_not_trusted_no_more_than_that_together(
+        slots in 1usize..300,
+        running in 0usize..300,
+        untrusted in 0usize..300,
+        mine in 0usize..150,
+    ) {
+        let (running, half, most) = (running.min(slots), slots.div_ceil(2), (slots * 3 / 4).max(slots.div_ceil(2)));
+        let (untrusted, mine) = (untrusted.min(running), mine.min(running));
+        let may = |trust| fits(trust, mine, running, untrusted, slots);
+        if mine == 0 && running < slots * 3 / 4 {
+            prop_assert!(may(Trust::New) && may(Trust::Good) && may(Trust::Proven) && may(Trust::Live));
+        }
+        prop_assert!(!may(Trust::New) || untrusted < most);
+        prop_assert!(!may(Trust::None) || untrusted < half);
+        if mine > 0 {
+            prop_assert_eq!(may(Trust::New), may(Trust::None), "one first attempt");
+        }
+        if running < slots && mine == 0 {
+            prop_assert!(may(Trust::Live), "the last slots are for those that answer now");
+        }
+    }
 }
 
 #[test]
@@ -224,7 +282,7 @@ proptest! {
         most in 1usize..20,
     ) {
         let mut lane = lane(most);
-        let (mut now, mut open) = (SECOND, Vec::new());
+        let (mut now, mut open, mut is_known) = (SECOND, Vec::new(), false);
         for step in moves {
             match step {
                 Move::Pass(ms) => now += Duration::from_millis(ms),
@@ -240,10 +298,22 @@ proptest! {
                 },
                 Move::End(which, sign, random) => if !open.is_empty() {
                     let ticket = open.swap_remove(which % open.len());
+                    let is_probe = ticket.is_probe && lane.may_begin(now) == Err(Hold::Probing);
                     lane.end(ticket, sign, now, random);
+                    is_known |= sign.is_some();
+                    let failed = matches!(sign, Some(Sign::Failed | Sign::TimedOut));
+                    if is_probe && failed {
+                        prop_assert_eq!(lane.pick(), Pick::Late, "the next probe is made with another one");
+                    }
                 },
             }
+            if lane.is_closed() {
+                prop_assert_eq!(lane.pick(), Pick::Oldest);
+            }
             prop_assert_eq!(lane.in_flight(), open.len(), "no slot leaks");
+            let trust = lane.trust(now);
+            prop_assert!(trust != Trust::New || !is_known);
+            prop_assert!(is_known || matches!(trust, Trust::New | Trust::None));
             prop_assert!((1..=most).contains(&lane.limit()));
         }
         for ticket in open {
@@ -296,4 +366,42 @@ fn a_receiver_that_somebody_mended_is_tried_at_once_and_by_one_attempt() {
     assert_eq!(lane.may_begin(now), Err(Hold::Probing), "it is under way");
     assert_eq!(lane.end(ticket, Some(Sign::Failed), now, 0.5), Change::None);
     assert!(lane.open_until(now).is_some(), "it is down still");
+}
+
+/// Lets a receiver that takes 200 ms answer as many attempts at a time as it may have, for so long; the most that began
+/// within one millisecond in the last second, and how many began in it.
+fn begun_at_a_slow_receiver(lane: &mut Lane, lasting: Duration) -> (usize, usize) {
+    let mut now = SECOND;
+    let mut running = std::collections::VecDeque::new();
+    let (mut most, mut last_second) = (0, 0);
+    let end = now + lasting;
+    while now < end {
+        let mut begun = 0;
+        loop {
+            while lane.may_begin(now).is_ok() {
+                running.push_back((now, lane.begin(now)));
+                begun += 1;
+            }
+            if running.front().is_none_or(|(since, _)| now.saturating_sub(*since) < 200 * MS) {
+                break;
+            }
+            let (_, ticket) = running.pop_front().unwrap();
+            let _ = lane.end(ticket, Some(Sign::Alive), now, 0.5);
+        }
+        if end - now <= SECOND {
+            most = most.max(begun);
+            last_second += begun;
+        }
+        now += MS;
+    }
+    (most, last_second)
+}
+
+#[test]
+fn what_a_slow_receiver_gets_is_spread_and_no_less() {
+    let mut lane = lane(128);
+    let (most, last_second) = begun_at_a_slow_receiver(&mut lane, 5 * SECOND);
+    assert_eq!(lane.limit(), 128, "the limit grows all the same");
+    assert!(most <= 8, "{most} began at once");
+    assert!(last_second >= 620, "{last_second} of the 640 a second that it bears");
 }

@@ -22,6 +22,7 @@ pub(super) enum Setting {
     Headers,
     Secret,
     RateLimit,
+    InsecureTls,
     DisabledReason,
     DisabledAt,
 }
@@ -46,6 +47,8 @@ const KEYS: &[(&str, Setting)] = &[
     ("secret", Setting::Secret),
     ("rate_limit", Setting::RateLimit),
     ("rateLimit", Setting::RateLimit),
+    ("insecure_tls", Setting::InsecureTls),
+    ("insecureTls", Setting::InsecureTls),
     ("disabledReason", Setting::DisabledReason),
     ("disabledAt", Setting::DisabledAt),
 ];
@@ -53,16 +56,47 @@ const KEYS: &[(&str, Setting)] = &[
 /// What a rate limit may be, in requests a second.
 pub const RATES: RangeInclusive<f64> = 0.001..=1e6;
 
+/// How many events a webhook may list.
+const MOST_EVENTS: usize = 1000;
+
 /// Under which the newest generation puts all of them.
 const WRAPPER: &str = "webhook";
+
+/// Under which the name of the instance may be given beside the settings.
+const NAME_KEYS: [&str; 2] = ["instance", "instanceName"];
 
 /// What was given, by setting; nulls are left out.
 pub(super) struct Given<'a>(BTreeMap<Setting, Member<'a>>);
 
 impl<'a> Given<'a> {
     pub(super) fn read(json: &'a [u8]) -> Result<Self, WebhookError> {
+        Self::of(members(json)?)
+    }
+
+    /// The name of the instance, where it was given, and the settings.
+    pub(super) fn read_named(json: &'a [u8]) -> Result<(Option<String>, Self), WebhookError> {
+        let (names, settings): (Vec<_>, Vec<_>) =
+            members(json)?.into_iter().partition(|member| NAME_KEYS.contains(&&*member.key));
+        let mut found: Option<(String, String)> = None;
+        for Member { key, value, .. } in names {
+            let name = match value {
+                Value::Null => continue,
+                Value::String(name) => name,
+                other => return Err(wrong_type(&key, &other, "the name of an instance")),
+            };
+            match &found {
+                Some((first, earlier)) if *earlier != name => {
+                    return Err(WebhookError::Twice { first: first.clone(), second: key });
+                }
+                _ => found = Some((key, name)),
+            }
+        }
+        Ok((found.map(|(_, name)| name), Self::of(settings)?))
+    }
+
+    fn of(members_given: Vec<Member<'a>>) -> Result<Self, WebhookError> {
         let mut given = Self(BTreeMap::new());
-        for member in members(json)? {
+        for member in members_given {
             match &member.value {
                 Value::Object(_) if member.key == WRAPPER => {
                     for member in members(member.json)? {
@@ -151,6 +185,14 @@ impl<'a> Given<'a> {
         let Value::Array(elements) = &member.value else {
             return Err(wrong_type(&member.key, &member.value, allowed));
         };
+        if elements.len() > MOST_EVENTS {
+            let allowed = "an array of at most 1000 event names (an empty one means all)";
+            return Err(WebhookError::WrongType {
+                key: member.key.clone(),
+                given: "a longer array",
+                allowed,
+            });
+        }
         let mut events = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
             let Value::String(written) = element else {

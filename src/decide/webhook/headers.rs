@@ -22,6 +22,9 @@ const RESERVED: &[&str] = &[
     "webhook-signature",
 ];
 
+/// More headers than any receiver takes.
+const MOST: usize = 100;
+
 /// The header that is not sent but used to mint `Authorization: Bearer …`.
 const JWT_KEY: &str = "jwt_key";
 
@@ -31,6 +34,9 @@ pub enum HeaderError {
     /// Not a JSON object.
     #[error("the value {0}")]
     Json(#[from] JsonError),
+    /// More than any receiver takes.
+    #[error("there are {0} headers; at most {MOST} are allowed")]
+    TooMany(usize),
     /// A value of another type than string.
     #[error("header {} is {given}; it has to be a string", .name.escape_debug())]
     NotAString {
@@ -98,7 +104,11 @@ pub fn headers_map(headers: &[(String, Secret)]) -> Result<(HeaderMap, Option<Se
 /// The members of a JSON object of strings. The same header with the same value again is one.
 pub(super) fn read(json: &[u8]) -> Result<Vec<(String, Secret)>, HeaderError> {
     let mut headers: Vec<(String, Secret)> = Vec::new();
-    for member in members(json)? {
+    let members = members(json)?;
+    if members.len() > MOST {
+        return Err(HeaderError::TooMany(members.len()));
+    }
+    for member in members {
         let serde_json::Value::String(value) = member.value else {
             return Err(HeaderError::NotAString { given: type_of(&member.value), name: member.key });
         };
@@ -148,6 +158,16 @@ mod tests {
         assert!(map.values().all(HeaderValue::is_sensitive));
         let names: Vec<_> = parse_headers(json).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["X-B", "x-a", "Content-Type", "Host", "Authorization"]);
+    }
+
+    #[test]
+    fn more_headers_than_a_receiver_takes_are_refused() {
+        let of = |count: usize| {
+            let headers: Vec<String> = (0..count).map(|i| format!(r#""x-{i}":"1""#)).collect();
+            parse_headers(&format!("{{{}}}", headers.join(",")))
+        };
+        assert_eq!(of(MOST).unwrap().len(), MOST);
+        assert_eq!(of(50_000), Err(HeaderError::TooMany(50_000)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod given;
 mod headers;
 mod json;
 mod parse;
+mod permit;
 mod show;
 mod url;
 
@@ -17,11 +18,12 @@ use std::sync::Arc;
 pub use self::given::RATES;
 pub use self::headers::{HeaderError, headers_map, parse_headers};
 pub use self::json::JsonError;
-pub use self::parse::parse;
-pub use self::show::{to_json, to_public_json};
+pub use self::parse::{parse, parse_named};
+pub use self::permit::check_permitted;
+pub use self::show::{to_json, to_public_json, to_record};
 pub use self::url::{UrlError, check_url};
 use super::sign::{SecretError, parse_secret};
-use crate::model::{EventName, Secret, Signer, Target, Webhook};
+use crate::model::{Certificates, EventName, Owner, Refusal, Secret, Signer, Target, Webhook};
 
 /// What stands for a text that is not shown.
 const MASK: &str = "***";
@@ -73,7 +75,7 @@ pub enum WebhookError {
     #[error("the webhook {0}")]
     Json(#[from] JsonError),
     /// A key that no generation of the settings has.
-    #[error("unknown key `{}`{}", .key.escape_debug(), hint(*.nearest, "; known are enabled, url, headers, byEvents, base64, events, secret and rate_limit"))]
+    #[error("unknown key `{}`{}", .key.escape_debug(), hint(*.nearest, "; known are enabled, url, headers, byEvents, base64, events, secret, rate_limit and insecure_tls"))]
     UnknownKey {
         /// The key as it was written.
         key: String,
@@ -118,17 +120,39 @@ pub enum WebhookError {
     /// A secret that nothing can be signed with.
     #[error("`secret`: {0}")]
     Secret(#[from] SecretError),
+    /// A URL at an address that webhooks of instances may not be sent to.
+    #[error("`url`: {0}")]
+    Refused(Box<Refusal>),
+    /// Certificates that are not to be verified, which the operator does not permit.
+    #[error(
+        "`insecure_tls` is not permitted; WEBHOOK_ALLOW_INSECURE_TLS=true permits it, and WEBHOOK_CA_FILE makes a CA of your own trusted without it"
+    )]
+    InsecureTls,
 }
 
-/// What an attempt needs of a webhook's settings.
+/// What an attempt needs of the settings of an instance's webhook.
 ///
 /// # Errors
 /// When the URL, a header or a secret cannot be used. What [`parse()`] accepted as enabled can.
 pub fn target(webhook: &Webhook) -> Result<Target, WebhookError> {
+    let certificates = if webhook.insecure_tls { Certificates::Any } else { Certificates::Verified };
+    target_of(webhook, Owner::Instance(certificates))
+}
+
+/// As [`target()`], for a destination of the operator's own, which may be anywhere.
+///
+/// # Errors
+/// As [`target()`].
+pub fn operators_target(webhook: &Webhook) -> Result<Target, WebhookError> {
+    target_of(webhook, Owner::Operator)
+}
+
+fn target_of(webhook: &Webhook, owner: Owner) -> Result<Target, WebhookError> {
     check_url(&webhook.url)?;
     let (headers, jwt_key) = headers_map(&webhook.headers)?;
     Ok(Target {
         url: webhook.url.as_str().into(),
+        owner,
         destination_json: Some(Arc::from(serde_json::Value::from(webhook.url.as_str()).to_string())),
         by_events: webhook.by_events,
         base64: webhook.base64,

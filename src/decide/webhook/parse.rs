@@ -15,7 +15,20 @@ use crate::model::Webhook;
 /// When it is not a JSON object, a key or event is unknown, a value has the wrong type, one setting is given twice with
 /// different values, or the URL, a header or a secret cannot be used.
 pub fn parse(json: &[u8], custom: &CustomEvents) -> Result<Webhook, WebhookError> {
-    let given = Given::read(json)?;
+    of(&Given::read(json)?, custom)
+}
+
+/// As [`parse()`], where the name of the instance may be beside the settings, as `instance` or `instanceName`; returns
+/// it, too.
+///
+/// # Errors
+/// As [`parse()`], and when the name is no string or two names are given.
+pub fn parse_named(json: &[u8], custom: &CustomEvents) -> Result<(Option<String>, Webhook), WebhookError> {
+    let (name, given) = Given::read_named(json)?;
+    Ok((name, of(&given, custom)?))
+}
+
+fn of(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError> {
     let enabled = given.boolean(Setting::Enabled)?.unwrap_or(true);
     let url = given.string(Setting::Url)?.unwrap_or_default().trim().to_owned();
     if enabled {
@@ -40,6 +53,7 @@ pub fn parse(json: &[u8], custom: &CustomEvents) -> Result<Webhook, WebhookError
         headers,
         secrets,
         rate_limit: given.rate(Setting::RateLimit)?,
+        insecure_tls: given.boolean(Setting::InsecureTls)?.unwrap_or(false),
     })
 }
 
@@ -79,6 +93,28 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_the_instance_may_be_beside_the_settings() {
+        let named = |json: &str| parse_named(json.as_bytes(), &CustomEvents::default());
+        for json in [
+            r#"{"instance":"sales","url":"https://h/"}"#,
+            r#"{"webhook":{"url":"https://h/"},"instanceName":"sales","instance":null}"#,
+            r#"{"instance":"sales","instanceName":"sales","url":"https://h/"}"#,
+        ] {
+            let (name, webhook) = named(json).unwrap();
+            assert_eq!((name.as_deref(), webhook.url.as_str()), (Some("sales"), "https://h/"), "{json}");
+            assert!(read(json).is_err(), "it is no setting: {json}");
+        }
+        assert_eq!(named(r#"{"url":"https://h/"}"#).unwrap().0, None);
+        for json in [
+            r#"{"instance":"a","instanceName":"b","url":"https://h/"}"#,
+            r#"{"instance":["a"],"url":"https://h/"}"#,
+            r#"{"webhook":{"instance":"a","url":"https://h/"}}"#,
+        ] {
+            assert!(named(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
     fn a_url_is_enough() {
         let webhook = read(r#"{"url":"https://h/","events":null,"secret":null,"enabled":null}"#).unwrap();
         assert!(webhook.enabled && !webhook.by_events && !webhook.base64);
@@ -110,7 +146,8 @@ mod tests {
         assert_eq!(refused(r#"{"webhook":{"Url":"https://h/"}}"#), "unknown key `Url`: did you mean url?");
         assert_eq!(
             refused(r#"{"url":"https://h/","retention":"x\u001b"}"#),
-            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events, secret and rate_limit"
+            "unknown key `retention`; known are enabled, url, headers, byEvents, base64, events, secret, rate_limit and \
+             insecure_tls"
         );
         assert!(refused(r#"{"webhook":{"webhook":{}}}"#).starts_with("unknown key `webhook`"));
     }

@@ -7,7 +7,7 @@ use super::url::public_url;
 use crate::model::{EventName, Secret, Webhook};
 
 /// A webhook as it is stored: `{"enabled","url","headers","byEvents","base64","events"}`, with `secret` (a list), `rate_limit`,
-/// `disabledReason` and `disabledAt` where there are any. [`super::parse()`] reads it back as it was.
+/// `insecure_tls`, `disabledReason` and `disabledAt` where there are any. [`super::parse()`] reads it back as it was.
 pub fn to_json(webhook: &Webhook) -> String {
     written(webhook, webhook.url.clone(), Secret::expose).to_string()
 }
@@ -16,6 +16,31 @@ pub fn to_json(webhook: &Webhook) -> String {
 /// userinfo, query and fragment of the URL too. [`super::parse()`] refuses what was masked.
 pub fn to_public_json(webhook: &Webhook) -> Value {
     written(webhook, public_url(&webhook.url), |_| MASK)
+}
+
+/// A webhook of an instance as Evolution API 2 tells it, masked as in [`to_public_json`]: its record, flat, with
+/// `webhookByEvents` and `webhookBase64`. The instance's name stands for the ids, and no times are kept. What is ours
+/// (`secret`, `rate_limit`, `disabledReason`, `disabledAt`) follows where there is any. [`super::parse()`] takes it, if
+/// nothing of it was masked.
+pub fn to_record(instance: &str, webhook: &Webhook) -> Value {
+    let mut public = to_public_json(webhook);
+    let mut take = |key: &str| public.as_object_mut().and_then(|public| public.shift_remove(key));
+    let taken = [
+        ("id", Some(instance.into())),
+        ("url", take("url")),
+        ("headers", take("headers")),
+        ("enabled", take("enabled")),
+        ("events", take("events")),
+        ("webhookByEvents", take("byEvents")),
+        ("webhookBase64", take("base64")),
+        ("createdAt", None),
+        ("updatedAt", None),
+        ("instanceId", Some(instance.into())),
+    ];
+    let mut record: Map<String, Value> =
+        taken.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect();
+    record.extend(public.as_object_mut().map(std::mem::take).unwrap_or_default());
+    record.into()
 }
 
 fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a str) -> Value {
@@ -35,6 +60,9 @@ fn written<'a>(webhook: &'a Webhook, url: String, text: fn(&'a Secret) -> &'a st
     }
     if let Some(rate) = webhook.rate_limit {
         json.insert("rate_limit".to_owned(), rate.into());
+    }
+    if webhook.insecure_tls {
+        json.insert("insecure_tls".to_owned(), true.into());
     }
     if let Some(reason) = &webhook.disabled_reason {
         json.insert("disabledReason".to_owned(), reason.as_str().into());
@@ -74,6 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn a_record_has_the_keys_of_evolution_api_and_can_be_set_again() {
+        let set = br#"{"url":"https://h/a","events":["CALL"],"byEvents":true,"rate_limit":2.5}"#;
+        let webhook = parse(set, &CustomEvents::Any).unwrap();
+        let record = to_record("sales", &webhook).to_string();
+        assert_eq!(
+            record,
+            concat!(
+                r#"{"id":"sales","url":"https://h/a","headers":{},"enabled":true,"events":["CALL"],"#,
+                r#""webhookByEvents":true,"webhookBase64":false,"createdAt":null,"updatedAt":null,"#,
+                r#""instanceId":"sales","rate_limit":2.5}"#
+            )
+        );
+        assert_eq!(parse(record.as_bytes(), &CustomEvents::Any).unwrap(), webhook);
+    }
+
+    #[test]
     fn what_was_masked_is_not_taken_back() {
         let webhook = parse(br#"{"url":"https://h/","headers":{"A":"1"}}"#, &CustomEvents::Any).unwrap();
         assert_eq!(
@@ -84,7 +128,7 @@ mod tests {
 
     prop_compose! {
         fn any_webhook()(
-            enabled: bool, by_events: bool, base64: bool,
+            enabled: bool, by_events: bool, base64: bool, insecure_tls: bool,
             reason in proptest::option::of(".{0,9}"),
             url in "https?://([a-z]{1,5}:[!-~&&[^/?#@\\\\:]]{0,5}@)?[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[!-~&&[^\\\\*]]{0,9})?",
             events in proptest::collection::btree_set(".{1,9}", 0..5),
@@ -93,7 +137,7 @@ mod tests {
             rate_limit in proptest::option::of(0.001..1e6),
         ) -> Option<Webhook> {
             let webhook = Webhook {
-                enabled, by_events, base64, url, rate_limit,
+                enabled, by_events, base64, url, rate_limit, insecure_tls,
                 disabled_at_ms: reason.as_ref().filter(|_| !enabled).map(|reason| reason.len() as u64),
                 disabled_reason: reason.filter(|_| !enabled),
                 events: events.iter().map(|name| EventName::parse(name.trim()).unwrap_or_else(|_| EventName::parse("x").unwrap())).collect(),

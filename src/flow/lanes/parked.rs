@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::{Lanes, Load};
-use crate::decide::lane::{PATIENCE, Trust};
+use crate::decide::lane::{PATIENCE, Pick, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
 /// How many parked deliveries are asked for at a time at most.
 const MOST: usize = 256;
+/// How long a look at parked deliveries tells enough of those there is no room for: later some may have expired, or
+/// another worker may have taken them.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// A delivery to be parked, and for how long nobody need look for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +18,15 @@ pub(in crate::flow) struct Parking<T> {
     pub(in crate::flow) item: T,
     pub(in crate::flow) reason: ParkReason,
     pub(in crate::flow) wait: Duration,
+}
+
+/// What is asked for of the parked deliveries to a destination.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::flow) struct Hunger {
+    pub(in crate::flow) to: Destination,
+    /// How many; 0: only what has expired.
+    pub(in crate::flow) count: usize,
+    pub(in crate::flow) pick: Pick,
 }
 
 impl<T: Load> Lanes<T> {
@@ -29,34 +41,67 @@ impl<T: Load> Lanes<T> {
         }
     }
 
-    /// A destination whose parked deliveries there is room for, and for how many (0: only for those that have expired);
-    /// [`Self::fetched`] is to follow.
-    pub(in crate::flow) fn next_hungry(&mut self, now: Duration) -> Option<(Destination, usize)> {
+    /// A destination whose parked deliveries there is room for; [`Self::fetched`] is to follow.
+    pub(in crate::flow) fn next_hungry(&mut self, now: Duration) -> Option<Hunger> {
         while let Some(to) = self.hungry.pop_front() {
             let free = self.bounds.deliveries.saturating_sub(self.waiting);
             let free_bytes = self.bounds.bytes.saturating_sub(self.bytes);
             let Some(entry) = self.lanes.get_mut(&to) else { continue };
             entry.hungry = false;
             let affordable = (free_bytes / 4 / entry.heaviest.max(1)).clamp(1, MOST);
-            let room = entry.lane.appetite(now).saturating_sub(entry.waiting.len()).min(free).min(affordable);
-            let is_probe = !entry.lane.is_closed();
-            let has_slots = self.untrusted_full.is_none() || entry.lane.trust(now) != Trust::None;
-            let room = if !has_slots || (is_probe && entry.lane.in_flight() > 0) { 0 } else { room };
-            if entry.fetching || !(entry.due || entry.parked && room > 0) {
+            let appetite = entry.lane.appetite(now).saturating_sub(entry.waiting.len());
+            let room = appetite.min(free).min(affordable);
+            let (is_probe, in_flight) = (!entry.lane.is_closed(), entry.lane.in_flight());
+            let has_slots = self.untrusted_full.is_none()
+                || match entry.lane.trust(now) {
+                    Trust::None => false,
+                    new @ Trust::New => fits(new, in_flight, self.running, self.untrusted, self.bounds.slots),
+                    Trust::Good | Trust::Proven | Trust::Live => true,
+                };
+            let room = if !has_slots || (is_probe && in_flight > 0) { 0 } else { room };
+            // Where it is open, the index is to be told for how long.
+            let is_news = entry.looked.is_none_or(|at| now.saturating_sub(at) >= LOOK)
+                || entry.lane.open_until(now).is_some();
+            let looks = entry.due && (is_news || room > 0);
+            if entry.fetching {
                 continue;
             }
-            (entry.fetching, entry.due, entry.parked_since) = (true, false, false);
-            return Some((to, room));
+            entry.due = false;
+            if entry.parked && appetite > 0 && (free == 0 || !has_slots) && !entry.starved {
+                entry.starved = true;
+                self.starved.push_back(to.clone());
+            }
+            if !(looks || entry.parked && room > 0) {
+                // What keeps it waiting by now tells when to look again.
+                if appetite == 0 {
+                    self.refresh(&to, now);
+                }
+                continue;
+            }
+            (entry.fetching, entry.parked_since) = (true, false);
+            return Some(Hunger { count: room, pick: entry.lane.pick(), to });
         }
         None
     }
 
-    /// Parked deliveries to `to` have been fetched, or could not be; whether there are more.
-    pub(in crate::flow) fn fetched(&mut self, to: &Destination, parked: bool, now: Duration) {
+    /// Parked deliveries to `to` have been fetched, and so many are left; none where they could not be.
+    pub(in crate::flow) fn fetched(&mut self, to: &Destination, left: Option<u64>, now: Duration) {
         if let Some(entry) = self.lanes.get_mut(to) {
-            (entry.fetching, entry.parked) = (false, parked || entry.parked_since);
+            (entry.fetching, entry.parked) = (false, left.is_some_and(|left| left > 0) || entry.parked_since);
+            entry.looked = left.map(|_| now);
         }
         self.refresh(to, now);
+    }
+
+    /// Looks again at some of those that were short of slots or memory.
+    pub(super) fn feed(&mut self, most: usize, now: Duration) {
+        for _ in 0..most {
+            let Some(to) = self.starved.pop_front() else { return };
+            if let Some(entry) = self.lanes.get_mut(&to) {
+                entry.starved = false;
+                self.refresh(&to, now);
+            }
+        }
     }
 
     /// The breaker of `to`: how long until its probe is due, where it is open.

@@ -1,6 +1,8 @@
-use proptest::prelude::*;
+mod histories;
 
+use super::sweep::FORGET;
 use super::*;
+use crate::decide::lane::Pick;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -33,6 +35,10 @@ fn item(number: usize) -> Item {
 
 fn lanes() -> Lanes<Item> {
     Lanes::new(BOUNDS, BreakerSettings::default())
+}
+
+fn hunger(n: usize, count: usize, pick: Pick) -> Option<Hunger> {
+    Some(Hunger { to: to(n), count, pick })
 }
 
 impl Lanes<Item> {
@@ -77,7 +83,7 @@ fn dead_receivers_leave_slots_for_the_good_ones_at_every_moment() {
             let _ = lanes.offer(&to(n), item(round * 100 + n), None, now);
         }
         hanging.extend(lanes.begin_all(now));
-        assert!(hanging.len() <= 8, "{} of 16 slots hang", hanging.len());
+        assert!(hanging.len() <= 12, "{} of 16 slots hang", hanging.len());
         lanes.offer(&to(0), item(7), None, now).unwrap();
         let (begun, ticket) = lanes.next(now).expect("a slot is free");
         assert_eq!(begun.number, 7);
@@ -95,13 +101,112 @@ fn a_crowd_of_new_receivers_that_hang_does_not_stop_the_reader() {
             let _ = lanes.offer(&to(n), item(round), None, now);
         }
         lanes.begin_all(now);
-        assert!(lanes.quick <= 8, "{} are said to begin in a moment", lanes.quick);
+        assert!(lanes.quick <= 12, "{} are said to begin in a moment", lanes.quick);
         now += 200 * MS;
         lanes.sweep(now);
         assert!(lanes.waiting < 400, "{} wait", lanes.waiting);
     }
-    assert_eq!(lanes.running, 8);
+    assert_eq!(lanes.running, 12);
     assert_eq!(lanes.next_hungry(now), None, "nothing is fetched for which there is no slot");
+}
+
+#[test]
+fn a_new_receiver_has_a_first_attempt_at_once_beside_any_number_that_hang() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    // Each is known to hang, and more wait for them than have slots.
+    for n in 1..=1000 {
+        lanes.offer(&to(n), item(n), None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        now += 2 * SECOND;
+        lanes.end(&to(n), ticket, Some(Sign::TimedOut), now, 0.5);
+    }
+    for round in 0..10 {
+        for n in 1..=1000 {
+            let _ = lanes.offer(&to(n), item(n), None, now);
+        }
+        let hanging = lanes.begin_all(now).len();
+        assert_eq!(hanging, if round == 0 { 8 } else { 0 }, "they have half, and keep it");
+        for n in 0..10 {
+            let new = to(2000 + round * 10 + n);
+            lanes.offer(&new, item(n), None, now).unwrap();
+            let (begun, ticket) = lanes.next(now).expect("it begins at once");
+            assert_eq!(begun.number, n);
+            now += 20 * MS;
+            lanes.end(&new, ticket, Some(Sign::Alive), now, 0.5);
+        }
+        now += 300 * MS;
+        lanes.sweep(now);
+    }
+}
+
+#[test]
+fn a_parked_delivery_to_a_receiver_that_is_not_known_is_fetched_beside_those_that_hang() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for n in 1..=20 {
+        lanes.offer(&to(n), item(n), None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        now += 2 * SECOND;
+        lanes.end(&to(n), ticket, Some(Sign::TimedOut), now, 0.5);
+    }
+    for n in 1..=20 {
+        let _ = lanes.offer(&to(n), item(n), None, now);
+    }
+    assert_eq!(lanes.begin_all(now).len(), 8);
+    for n in [1, 50] {
+        lanes.set_due(&to(n), now);
+    }
+    assert_eq!(lanes.next_hungry(now), hunger(1, 0, Pick::Oldest));
+    assert_eq!(lanes.next_hungry(now), hunger(50, 1, Pick::Oldest));
+}
+
+#[test]
+fn what_there_is_no_room_for_is_not_looked_at_each_time_it_is_due() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for number in 0..2 {
+        let _ = lanes.offer(&to(0), item(number), Some(0.01), now);
+    }
+    let (_, ticket) = lanes.next(now).unwrap();
+    lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5);
+    let mut looks = 0;
+    for _ in 0..45 {
+        lanes.set_due(&to(0), now);
+        if lanes.next_hungry(now) == hunger(0, 0, Pick::Oldest) {
+            looks += 1;
+            lanes.fetched(&to(0), Some(1), now);
+        }
+        assert_eq!(lanes.next_hungry(now), None);
+        now += 2 * SECOND;
+    }
+    assert_eq!(looks, 3, "in a minute and a half, in which some may have expired");
+    now += 20 * SECOND;
+    lanes.set_due(&to(0), now);
+    assert_eq!(lanes.next_hungry(now), hunger(0, 1, Pick::Oldest), "its turn is at hand");
+    lanes.fetched(&to(0), None, now);
+    lanes.set_due(&to(1), now);
+    assert!(lanes.next_hungry(now).is_some(), "nothing is known of this one");
+}
+
+#[test]
+fn a_hundred_thousand_parked_destinations_are_not_swept_and_each_comes_back_when_it_is_due() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for n in 0..100_000 {
+        // Each has a turn in a minute.
+        let taken = (0..2).filter(|_| lanes.offer(&to(n), item(n), Some(1.0 / 60.0), now).is_ok()).count();
+        assert_eq!(taken, 1);
+        let (_, ticket) = lanes.next(now).unwrap();
+        lanes.end(&to(n), ticket, Some(Sign::Alive), now, 0.5);
+    }
+    lanes.sweep(now);
+    assert_eq!(lanes.attended.len(), 0, "nothing is in flight, and nothing waits here");
+    assert_eq!(lanes.next_hungry(now), None);
+    now += 61 * SECOND;
+    assert!(lanes.next(now).is_none());
+    for _ in 0..100_000 {
+        let Hunger { to, .. } = lanes.next_hungry(now).expect("each has its turn now");
+        lanes.fetched(&to, Some(0), now);
+    }
+    lanes.sweep(now + 2 * FORGET);
+    assert_eq!(lanes.lanes.len(), 0);
 }
 
 #[test]
@@ -141,21 +246,63 @@ fn what_waits_for_a_receiver_that_is_down_is_parked_and_comes_back_when_it_is_up
 
     now += 5 * SECOND;
     lanes.sweep(now);
-    assert_eq!(lanes.next_hungry(now), Some((to(0), 1)), "one is fetched for the probe");
+    assert_eq!(lanes.next_hungry(now), hunger(0, 1, Pick::Oldest), "one is fetched for the probe");
     assert_eq!(lanes.next_hungry(now), None);
     lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
-    lanes.fetched(&to(0), true, now);
+    lanes.fetched(&to(0), Some(1), now);
     let (_, ticket) = lanes.next(now).unwrap();
     assert_eq!(lanes.next_hungry(now), None, "and no other while it is under way");
     assert_eq!(lanes.end(&to(0), ticket, Some(Sign::Alive), now, 0.5).0, Change::Recovered);
-    assert_eq!(lanes.next_hungry(now), Some((to(0), 2)));
+    assert_eq!(lanes.next_hungry(now), hunger(0, 2, Pick::Oldest));
     let behind = lanes.offer(&to(0), item(21), None, now).unwrap_err();
     assert_eq!(behind.reason, ParkReason::Behind);
-    lanes.fetched(&to(0), false, now);
-    assert_eq!(lanes.next_hungry(now), Some((to(0), 2)), "one was parked behind them meanwhile");
-    lanes.fetched(&to(0), false, now);
+    lanes.fetched(&to(0), Some(0), now);
+    assert_eq!(lanes.next_hungry(now), hunger(0, 2, Pick::Oldest), "one was parked behind them meanwhile");
+    lanes.fetched(&to(0), Some(0), now);
     lanes.offer(&to(0), item(22), None, now).unwrap();
     assert_eq!(lanes.next_hungry(now), None);
+}
+
+#[test]
+fn an_outage_ends_with_the_first_success_at_another_url() {
+    let (mut lanes, now) = (lanes(), SECOND);
+    lanes.is_at(&to(0), &"http://old".into(), now);
+    let attempt = |lanes: &mut Lanes<Item>, sign| {
+        lanes.offer(&to(0), Item { was_parked: true, ..item(0) }, None, now).unwrap();
+        let (_, ticket) = lanes.next(now).unwrap();
+        lanes.end(&to(0), ticket, Some(sign), now, 0.5).0
+    };
+    for n in 1..=5 {
+        let change = attempt(&mut lanes, Sign::Failed);
+        assert_eq!(change, if n == 5 { Change::Down } else { Change::None });
+    }
+    lanes.is_at(&to(0), &"http://new".into(), now);
+    assert_eq!(attempt(&mut lanes, Sign::Failed), Change::None);
+    lanes.is_at(&to(0), &"http://newer".into(), now);
+    assert_eq!(attempt(&mut lanes, Sign::Alive), Change::Recovered);
+    assert_eq!(attempt(&mut lanes, Sign::Alive), Change::None, "told once");
+    lanes.is_at(&to(0), &"http://newest".into(), now);
+    assert_eq!(attempt(&mut lanes, Sign::Alive), Change::None, "it was not down");
+}
+
+#[test]
+fn a_probe_after_one_that_failed_is_asked_for_from_elsewhere() {
+    let (mut lanes, mut now) = (lanes(), SECOND);
+    for number in 0..20 {
+        lanes.offer(&to(0), item(number), None, now).unwrap();
+    }
+    while let Some((_, ticket)) = lanes.next(now) {
+        lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
+    }
+    for (seconds, pick) in [(5, Pick::Oldest), (10, Pick::Late), (20, Pick::Late)] {
+        now += seconds * SECOND;
+        assert!(lanes.next(now).is_none());
+        assert_eq!(lanes.next_hungry(now), hunger(0, 1, pick));
+        lanes.offer(&to(0), Item { was_parked: true, ..item(5) }, None, now).unwrap();
+        lanes.fetched(&to(0), Some(1), now);
+        let (_, ticket) = lanes.next(now).unwrap();
+        lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
+    }
 }
 
 #[test]
@@ -219,87 +366,4 @@ fn a_rate_limit_is_kept_and_its_excess_parked() {
         now += MS;
     }
     assert!((9..=11).contains(&begun), "{begun}");
-}
-
-#[derive(Clone, Debug)]
-enum Move {
-    Pass(u64),
-    Offer(usize, usize),
-    Begin,
-    End(usize, Option<Sign>, f64),
-    Sweep,
-}
-
-fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let sign = prop_oneof![
-        4 => Just(Some(Sign::Alive)),
-        3 => Just(Some(Sign::Failed)),
-        1 => Just(Some(Sign::TimedOut)),
-        1 => Just(None),
-    ];
-    let one = prop_oneof![
-        2 => (0u64..3000).prop_map(Move::Pass),
-        6 => (0usize..30, 1usize..20_000).prop_map(|(n, bytes)| Move::Offer(n, bytes)),
-        6 => Just(Move::Begin),
-        5 => (any::<prop::sample::Index>(), sign, 0.0..1.0).prop_map(|(i, s, r)| Move::End(i.index(64), s, r)),
-        1 => Just(Move::Sweep),
-    ];
-    prop::collection::vec(one, 0..400)
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_bounds_hold_nothing_vanishes_and_everybody_has_a_turn(
-        moves in moves(),
-        slots in 1usize..20,
-    ) {
-        let mut lanes: Lanes<Item> = Lanes::new(Bounds { slots, ..BOUNDS }, BreakerSettings::default());
-        let (mut now, mut running, mut number) = (SECOND, Vec::new(), 0);
-        let (mut begun, mut parked) = (0, 0);
-        for step in moves {
-            match step {
-                Move::Pass(ms) => now += Duration::from_millis(ms),
-                Move::Offer(n, bytes) => {
-                    number += 1;
-                    let rate = (n == 3).then_some(5.0);
-                    let item = Item { number: n, bytes, was_parked: number % 3 == 0 };
-                    parked += usize::from(lanes.offer(&to(n), item, rate, now).is_err());
-                }
-                Move::Begin => if let Some((item, ticket)) = lanes.next(now) {
-                    begun += 1;
-                    running.push((item.number, ticket));
-                },
-                Move::End(which, sign, random) => if !running.is_empty() {
-                    let (n, ticket) = running.swap_remove(which % running.len());
-                    parked += lanes.end(&to(n), ticket, sign, now, random).1.len();
-                },
-                Move::Sweep => parked += lanes.sweep(now).len(),
-            }
-            prop_assert_eq!(lanes.running, running.len());
-            prop_assert!(running.len() <= slots);
-            prop_assert_eq!(begun + parked + lanes.waiting, number, "nothing vanishes");
-            let (mut waiting, mut bytes) = (0, 0);
-            for entry in lanes.lanes.values() {
-                prop_assert!(entry.lane.in_flight() <= slots.div_ceil(2));
-                waiting += entry.waiting.len();
-                bytes += entry.waiting.iter().map(|(_, item)| item.bytes).sum::<usize>();
-            }
-            prop_assert_eq!((lanes.waiting, lanes.bytes), (waiting, bytes));
-        }
-        // From now on all is well: everything that waits has its turn, or is parked.
-        for _ in 0..2000 {
-            running.extend(std::iter::from_fn(|| lanes.next(now)).map(|(item, ticket)| (item.number, ticket)));
-            now += 50 * MS;
-            for (n, ticket) in running.drain(..) {
-                lanes.end(&to(n), ticket, Some(Sign::Alive), now, 0.5);
-            }
-            lanes.sweep(now);
-            if lanes.waiting == 0 {
-                break;
-            }
-        }
-        prop_assert_eq!((lanes.waiting, lanes.bytes, lanes.running, lanes.quick), (0, 0, 0, 0));
-        lanes.sweep(now + 2 * FORGET);
-        prop_assert_eq!(lanes.untrusted, 0);
-    }
 }

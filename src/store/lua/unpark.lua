@@ -1,10 +1,11 @@
--- Hands parked deliveries of one destination to a worker, those of the oldest events first.
+-- Hands parked deliveries of one destination to a worker: those of the oldest events, or a later one.
 --
 -- KEYS  1 ZSET of the destination's parked deliveries: event key, by the Unix ms of the push
 --       2 ZSET of destinations with parked deliveries   3 hash of the same   4 ready stream
 -- ARGV  1 group   2 the worker   3 destination   4 how many   5 how many at most of those pushed before
 --       6 this time, Unix ms, which are handed out in any case   7 ms until somebody looks at the rest, "" to leave that
---       as it is
+--       as it is   8 "" for the oldest, else a number in 0..1: for the one at the place, counted from the latest, that
+--       is the number of all to this power
 -- Returns {entries of the ready stream, how many of them had expired, how many are left}.
 --
 -- They become entries of the ready stream and are read in the same step, so that they are pending under the worker's
@@ -15,12 +16,17 @@ local park, destination = KEYS[1], ARGV[3]
 local expired = #redis.call('ZRANGEBYSCORE', park, '-inf', '(' .. ARGV[6], 'LIMIT', 0, ARGV[5])
 local count = math.max(expired, tonumber(ARGV[4]))
 local members = {}
-if count > 0 then members = redis.call('ZRANGE', park, 0, count - 1) end
+if ARGV[8] ~= '' and expired == 0 then
+  local place = math.max(1, math.floor(redis.call('ZCARD', park) ^ tonumber(ARGV[8])))
+  members = redis.call('ZRANGE', park, -place, -place)
+elseif count > 0 then
+  members = redis.call('ZRANGE', park, 0, count - 1)
+end
 redis.call('ZREM', park, '')
 for i = 1, #members do
   redis.call('XADD', KEYS[4], '*', 'event', members[i], 'destination', destination, 'parked', '1')
-  redis.call('ZREM', park, members[i])
 end
+if #members > 0 then redis.call('ZREM', park, unpack(members)) end
 local left = redis.call('ZCARD', park)
 -- A webhook that was changed is looked at first (see webhook_set.lua), and there is more that has expired.
 local at_once = redis.call('ZSCORE', KEYS[2], destination) == '0' or expired >= tonumber(ARGV[5])

@@ -1,14 +1,11 @@
--- Puts a delivery back to wait: in backoff after an attempt that failed, or parked without one.
+-- Puts a delivery back to wait for another attempt, after one that failed.
 --
--- KEYS  1 stream the entry was read from   2 hash of the event
---       3 ZSET of deliveries in backoff, or of those parked for the destination
---       4 ZSET of destinations with parked deliveries: when to look at them next, Unix ms
---       5 hash of the same: since when and why, `<Unix ms> <reason>`
+-- KEYS  1 stream the entry was read from   2 hash of the event   3 ZSET of deliveries in backoff
 -- ARGV  1 group   2 consumer   3 entry id   4 "1" when this delivery is all the entry is held for
 --       5 "1" when the entry is one of the ready stream (the hash exists already)
 --       6 event key   7 destination   8 how many attempts were made   9 Unix ms of the first attempt or ""
 --       10 ms to wait   11 what the last attempt came to or ""
---       12 event id   13 Unix ms of the push   14 traceparent or ""   15 why it is parked, "" for backoff
+--       12 event id   13 Unix ms of the push   14 traceparent or ""
 -- Returns the due time in Unix ms; 0 when all this was done before (a reply was lost and the caller tries again);
 -- -1 when the entry is not this consumer's any more.
 --
@@ -16,7 +13,7 @@
 -- acknowledged last: whatever fails before leaves it pending. The first write is one that would free: Redis
 -- completes such a script even at maxmemory.
 local stream, event, waiting = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, entry, destination, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[7], ARGV[15]
+local group, consumer, entry, destination = ARGV[1], ARGV[2], ARGV[3], ARGV[7]
 local sole, ready = ARGV[4] == '1', ARGV[5] == '1'
 
 if #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) == 0 then return -1 end
@@ -37,25 +34,8 @@ end
 
 redis.call('XDEL', stream, '0-0')
 local now = redis.call('TIME')
-now = now[1] * 1000 + math.floor(now[2] / 1000)
-local due = now + ARGV[10]
-if reason == '' then
-  redis.call('ZADD', waiting, due, ARGV[6] .. ' ' .. destination)
-else
-  -- The oldest event comes back first.
-  redis.call('ZADD', waiting, ARGV[13], ARGV[6])
-  -- What is down is left alone for as long as was found out last; whatever else comes must not put it off.
-  -- 0 is for at once: its webhook was changed.
-  if redis.call('ZSCORE', KEYS[4], destination) ~= '0' then
-    redis.call('ZADD', KEYS[4], reason == 'down' and 'GT' or 'NX', due, destination)
-  end
-  local known = redis.call('HGET', KEYS[5], destination)
-  if not known then
-    redis.call('HSET', KEYS[5], destination, string.format('%.0f', now) .. ' ' .. reason)
-  elseif reason ~= 'behind' and not string.find(known, ' ' .. reason, 1, true) then
-    redis.call('HSET', KEYS[5], destination, string.match(known, '^%d+') .. ' ' .. reason)
-  end
-end
+local due = now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[10]
+redis.call('ZADD', waiting, due, ARGV[6] .. ' ' .. destination)
 if payload then
   if redis.call('HEXISTS', event, 'payload') == 0 then
     redis.call('HSET', event, 'payload', payload, 'id', ARGV[12], 'pushed', ARGV[13])

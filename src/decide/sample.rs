@@ -11,7 +11,7 @@ macro_rules! samples {
 }
 
 /// Every sample: its name and its JSON, in the order in which a new instance would send them.
-pub(super) const SAMPLES: &[(&str, &str)] = samples!(
+pub const SAMPLES: &[(&str, &str)] = samples!(
     "qrcode-updated"
     "connection-update-connecting"
     "connection-update-open"
@@ -32,8 +32,9 @@ pub(super) const SAMPLES: &[(&str, &str)] = samples!(
     "logout-instance"
 );
 
-/// A sample of an event, as if `instance` had sent it; with data of no meaning where there is no sample of it.
-pub(super) fn sample(name: &EventName, instance: &str) -> Value {
+/// A sample of an event, as if `instance` had sent it at `date_time` (RFC 3339); with data of no meaning where there is
+/// no sample of it.
+pub fn sample(name: &EventName, instance: &str, date_time: &str) -> Value {
     let of_name = |text: &str| {
         let event: Value = serde_json::from_str(text).ok()?;
         (EventName::parse(event["event"].as_str()?).ok()? == *name).then_some(event)
@@ -44,7 +45,7 @@ pub(super) fn sample(name: &EventName, instance: &str) -> Value {
         json!({ "event": written, "instance": instance, "data": { "test": true }, "date_time": null })
     });
     event["instance"] = instance.into();
-    event["date_time"] = format!("{:.3}", jiff::Timestamp::now()).into();
+    event["date_time"] = date_time.into();
     event
 }
 
@@ -64,10 +65,11 @@ mod tests {
 
     #[test]
     fn there_is_a_sample_of_any_event() {
-        let known = sample(&EventName::parse("messages.upsert").unwrap(), "sales");
+        let known = sample(&EventName::parse("messages.upsert").unwrap(), "sales", "now");
         assert_eq!((&known["event"], &known["instance"]), (&json!("messages.upsert"), &json!("sales")));
         assert!(known["data"]["key"]["id"].is_string());
-        let own = sample(&EventName::parse("ORDER_PAID").unwrap(), "sales");
+        assert_eq!(known["date_time"], "now");
+        let own = sample(&EventName::parse("ORDER_PAID").unwrap(), "sales", "now");
         assert_eq!((&own["event"], &own["data"]["test"]), (&json!("order.paid"), &json!(true)));
     }
 }

@@ -1,0 +1,152 @@
+//! A trial: one attempt of a sample event at an instance's webhook, here and now, outside of the queue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::attempt::unix_ms;
+use crate::decide::error_event::without_secrets;
+use crate::decide::route::Routes;
+use crate::decide::sample::sample;
+use crate::decide::webhook::WebhookError;
+use crate::decide::{fan_out, request, webhook};
+use crate::http::Client;
+use crate::model::{
+    Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, EventName, Held, Outcome, Receipt,
+    Source, Target, TransportError, Webhook, display_url,
+};
+
+/// What the worker sends first to an instance whose webhook names no events.
+const USUAL: &str = "messages.upsert";
+
+/// What a trial came to.
+#[derive(Debug)]
+pub struct Trial {
+    /// Where it was sent, as it may be shown.
+    pub url: String,
+    /// The event that was sent a sample of.
+    pub event: EventName,
+    /// The sample's id; begins with `test-`.
+    pub id: EventId,
+    /// Why the worker would not send this event there, where it would not.
+    pub why_not: Option<String>,
+    /// What the attempt came to.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it was signed.
+    pub signed: bool,
+    /// The start of the reply; secrets of the webhook that the receiver repeated are masked.
+    pub reply: String,
+}
+
+/// Sends a sample of `event` (none: the first the webhook lists, or `messages.upsert`) exactly as the worker would make
+/// the first attempt: route, headers, signature and all. It is neither queued nor retried, and becomes no dead letter.
+///
+/// # Errors
+/// When the webhook cannot be sent to at all: it is switched off and has no URL.
+pub async fn try_out(
+    client: &Client,
+    routes: &Routes,
+    (instance, webhook): (&str, &Webhook),
+    event: Option<EventName>,
+) -> Result<Trial, WebhookError> {
+    let event = event.or_else(|| webhook.events.first().cloned());
+    let event = event.unwrap_or_else(|| EventName::parse(USUAL).expect("it is a name"));
+    let why_not = fan_out::instance(Some(webhook), Some(instance), &event).err().map(|why| why.to_string());
+    let target = webhook::target(webhook)?;
+    let now_ms = unix_ms();
+    let delivery = delivery(instance, &event, target.clone(), now_ms);
+    let post = request::post(&delivery, &target, routes, now_ms / 1000);
+    let url = display_url(&post.url);
+    let started = Instant::now();
+    let outcome = client.post(post).await;
+    let reply = match &outcome {
+        Outcome::Replied(reply) => masked(&reply.start, webhook),
+        Outcome::Failed(_) => String::new(),
+    };
+    let (took, signed) = (started.elapsed(), !webhook.secrets.is_empty());
+    Ok(Trial { url, event, id: delivery.event.id.clone(), why_not, outcome, took, signed, reply })
+}
+
+impl Trial {
+    /// As programs read it: `{"delivered","url","event","id","why_not","status","outcome","error","took_ms","signed",
+    /// "reply"}`. `status` is null where no answer came, and `error` is null where one did.
+    pub fn as_json(&self) -> Value {
+        let error = match &self.outcome {
+            Outcome::Replied(_) => None,
+            Outcome::Failed(error) => Some(json!({ "kind": error.kind(), "message": error.to_string() })),
+        };
+        json!({
+            "delivered": self.outcome.is_success(),
+            "url": self.url,
+            "event": self.event.as_str(),
+            "id": self.id.as_str(),
+            "why_not": self.why_not,
+            "status": self.outcome.status(),
+            "outcome": self.outcome.summary(),
+            "error": error,
+            "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "signed": self.signed,
+            "reply": self.reply,
+        })
+    }
+}
+
+/// The first attempt of a sample.
+fn delivery(instance: &str, name: &EventName, target: Target, now_ms: u64) -> Delivery {
+    let entry = EntryId::new("0-0");
+    let sample = sample(name, instance, &time(now_ms)).to_string();
+    Delivery {
+        receipt: Arc::new(Receipt::new(&Held::default(), Source::Stream, entry.clone(), "test".into(), 1, 0)),
+        event: Arc::new(Event {
+            key: EventKey::new(entry.as_str()),
+            id: EventId::parse(&format!("test-{now_ms}")).expect("it is visible ASCII, and short"),
+            pushed_ms: now_ms,
+            traceparent: None,
+            envelope: Envelope::parse(sample.into()).expect("a sample is an event"),
+        }),
+        destination: Destination::Instance(instance.into()),
+        target: Ok::<_, TransportError>(Arc::new(target)),
+        attempt: 1,
+        first_attempt_ms: None,
+        last_attempt: None,
+        suspect: false,
+        takeovers: 0,
+        was_parked: false,
+    }
+}
+
+/// A time in RFC 3339, UTC, to the millisecond.
+fn time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", time.unwrap_or(jiff::Timestamp::MAX))
+}
+
+/// A reply without the secrets of the webhook: a receiver may well repeat what it was sent.
+fn masked(reply: &[u8], webhook: &Webhook) -> String {
+    let url = url::Url::parse(&webhook.url).ok();
+    let of_url = url.as_ref().into_iter().flat_map(|url| [url.password(), url.query()]).flatten();
+    let values = webhook.headers.iter().map(|(_, value)| value).chain(&webhook.secrets);
+    let values = values.map(|value| value.expose().trim()).chain(of_url).map(str::as_bytes);
+    let masked = without_secrets(reply, &values.collect::<Vec<_>>());
+    String::from_utf8_lossy(&masked).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::webhook::CustomEvents;
+
+    #[test]
+    fn what_a_receiver_repeats_of_the_secrets_is_masked() {
+        let json = br#"{"url":"https://u:p4ss@h/?key=8","headers":{"Authorization":"Bearer hunter2","X-A":"hunter2","X-B":"1"}}"#;
+        let webhook = webhook::parse(json, &CustomEvents::Any).unwrap();
+        let said = r#"{"authorization":"Bearer hunter2","x-a":"hunter2","x-b":"1"} GET /?key=8"#;
+        assert_eq!(
+            masked(said.as_bytes(), &webhook),
+            r#"{"authorization":"***","x-a":"***","x-b":"1"} GET /?***"#
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Checking a webhook when it is set, for the person who sets it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::resolver::lookup;
+use crate::decide::address::Permits;
+use crate::decide::webhook::{WebhookError, check_permitted};
+use crate::model::Webhook;
+
+/// How long resolving a name may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What came of the check of a webhook that may be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vetted {
+    /// It may be sent to.
+    Permitted,
+    /// The name of its host leads nowhere as yet; why, in words.
+    Unresolved(String),
+}
+
+/// Checks that the webhook of an instance asks for nothing that the operator does not permit. Its host is resolved, for
+/// two seconds at most; a name that leads nowhere may be set, for it may be in DNS tomorrow. The same check is made
+/// before each connection: this one is for who sets the webhook, that one is what protects.
+///
+/// # Errors
+/// [`WebhookError::Refused`] and [`WebhookError::InsecureTls`], which name the setting that would permit it.
+pub async fn vet(webhook: &Webhook, permits: &Permits) -> Result<Vetted, WebhookError> {
+    let Some(name) = check_permitted(webhook, permits)? else {
+        return Ok(Vetted::Permitted);
+    };
+    match timeout(PATIENCE, lookup(&name)).await {
+        Ok(Ok(found)) => match permits.any_address(&name, &found) {
+            Ok(()) => Ok(Vetted::Permitted),
+            Err(refusal) => Err(WebhookError::Refused(Box::new(refusal))),
+        },
+        Ok(Err(error)) => Ok(Vetted::Unresolved(format!("the host name could not be resolved: {error}"))),
+        Err(_) => Ok(Vetted::Unresolved(format!("the host name {name} could not be resolved within 2 s"))),
+    }
+}
