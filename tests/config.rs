@@ -92,6 +92,8 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("DEAD_LETTER_MAX_LEN", "18446744073709551615"),
     ("ADMIN_ADDR", "localhost:1"),
     ("AUTHENTICATION_API_KEY", "0123456789abcdef"),
+    ("BACKLOG_LIMIT", "1"),
+    ("DEDUP_WINDOW_SECONDS", "0"),
     ("LOG_LEVEL", "warn,posthaste::flow=debug"),
     ("LOG_FORMAT", "JSON"),
 ];

@@ -5,10 +5,12 @@
 
 mod auth;
 mod error;
+mod events;
 mod health;
 mod server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::routing::get;
@@ -30,6 +32,12 @@ pub struct ApiSettings {
     pub api_key: Option<Secret>,
     /// The largest event that is taken.
     pub max_event_bytes: usize,
+    /// How many bytes of payloads a process holds; events that are being taken in have half as many besides.
+    pub memory_budget_bytes: usize,
+    /// How many events may wait before no more are taken.
+    pub backlog_limit: Option<u64>,
+    /// How long a producer's key is remembered; zero: not at all.
+    pub dedup_window: Duration,
     /// The events beyond the known ones that webhooks may list.
     pub custom_events: CustomEvents,
 }
@@ -56,7 +64,7 @@ impl FromRef<Api> for Redis {
 impl Api {
     /// All routes.
     fn router(self) -> Router {
-        let keyed = Router::new();
+        let keyed = Router::new().merge(events::routes(&self));
         let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
         keyed
             .fallback(error::no_route)

@@ -50,6 +50,9 @@ impl Admin {
         let settings = ApiSettings {
             api_key: config.api_key.clone(),
             max_event_bytes: config.max_event_bytes,
+            memory_budget_bytes: config.memory_budget_bytes,
+            backlog_limit: config.backlog_limit,
+            dedup_window: config.dedup_window,
             custom_events: config.custom_events.clone(),
         };
         let api = Api {

@@ -11,6 +11,7 @@ mod post;
 mod receipt;
 mod secret;
 mod server;
+mod trace;
 mod webhook;
 
 pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
@@ -23,4 +24,5 @@ pub use post::Post;
 pub use receipt::{Held, Hold, Receipt};
 pub use secret::{Secret, display_url};
 pub use server::ServerFacts;
+pub use trace::is_traceparent;
 pub use webhook::{Signer, Target, Webhook};
