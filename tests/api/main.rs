@@ -7,3 +7,5 @@ mod support;
 
 mod access;
 mod caller;
+mod drop_in;
+mod events;

@@ -71,9 +71,9 @@ impl Ask {
     }
 
     /// The event that `payload` is, or why it is none.
-    pub(super) fn event(&self, payload: Bytes) -> Result<Published, Refusal> {
+    pub(super) fn event(&self, payload: &Bytes) -> Result<Published, Refusal> {
         let event = match Published::new(payload.clone()) {
-            Err(PublishError::Envelope(EnvelopeError::NoEvent)) => self.named_by_route(&payload)?,
+            Err(PublishError::Envelope(EnvelopeError::NoEvent)) => self.named_by_route(payload)?,
             event => event.map_err(|error| invalid(error.to_string()))?,
         };
         Ok(match &self.traceparent {
@@ -83,7 +83,7 @@ impl Ask {
     }
 
     /// The same, of the one event of a request: with its id.
-    pub(super) fn single(&self, payload: Bytes) -> Result<Published, Refusal> {
+    pub(super) fn single(&self, payload: &Bytes) -> Result<Published, Refusal> {
         let event = self.event(payload)?;
         match &self.id {
             Some(id) => event.with_id(id.as_str()).map_err(|error| invalid(error.to_string())),

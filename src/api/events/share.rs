@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a request holds unless it has a large event: a batch, and the event after it.
 pub(super) const SMALL_BYTES: usize = 128 * 1024;
+/// What of that is for the event; the rest is for the batch before it.
+const FIRST_EVENT_BYTES: usize = SMALL_BYTES / 2;
 const MEDIUM_BYTES: usize = 1024 * 1024;
 /// Permits are counted in these, for a semaphore has not as many as a budget may have bytes.
 const UNIT_BYTES: usize = 1024;
@@ -90,14 +92,20 @@ impl Share<'_> {
         self.taken.last().map_or(0, |(_, bytes)| *bytes)
     }
 
-    /// How large an event it may hold besides a batch; 0 where it is small.
-    pub(super) fn large(&self) -> usize {
-        if self.taken.len() > 1 { self.bytes() } else { 0 }
+    /// Gives back what is not needed to hold so many bytes of an event that is still coming.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        match bytes {
+            0 => self.taken.clear(),
+            // The first part has room for a batch and as much again.
+            1..=FIRST_EVENT_BYTES => self.taken.truncate(1),
+            _ => {}
+        }
     }
 
-    /// Gives back what it has beyond a first part, or all.
-    pub(super) fn shrink(&mut self, to_nothing: bool) {
-        self.taken.truncate(if to_nothing { 0 } else { 1 });
+    /// Whether an event that is still coming may have so many bytes.
+    pub(super) fn holds(&self, bytes: usize) -> bool {
+        let is_large = self.taken.len() > 1;
+        bytes <= if is_large { self.bytes() } else { FIRST_EVENT_BYTES }
     }
 }
 
@@ -127,10 +135,12 @@ mod tests {
         for _ in 0..100 {
             shares.of_body(Some(700)).grow_to(700).await.unwrap();
         }
-        large.shrink(false);
+        large.shrink_to(10 * MB);
+        assert_eq!(large.bytes(), 16 * MB, "it still holds as much");
+        large.shrink_to(700);
         other.grow_to(2 * MB).await.unwrap();
         drop(other);
-        large.shrink(true);
+        large.shrink_to(0);
         assert_eq!(large.bytes(), 0);
         for (pool, bytes) in shares.pools.iter().zip([8 * MB, 8 * MB, 16 * MB]) {
             assert_eq!(pool.free.available_permits(), bytes / UNIT_BYTES, "all is given back");

@@ -16,7 +16,7 @@ use super::super::ApiError;
 use super::Intake;
 use super::ask::Ask;
 use super::report::{Refusal, Report};
-use super::share::Share;
+use super::share::{SMALL_BYTES, Share};
 use super::split::{Piece, Splitter};
 use crate::store::{Once, Published, StoreError};
 
@@ -81,7 +81,7 @@ struct Batch {
 
 /// Why the rest of a body is not looked at.
 struct Halt {
-    error: ApiError,
+    error: Box<ApiError>,
     /// The index of the first event that was not dealt with.
     next: u64,
     /// Where nobody knows whether Redis took a batch: the index behind its last event.
@@ -145,7 +145,7 @@ impl<'a> Taking<'a> {
             None => {
                 if !self.is_short {
                     self.push().await?;
-                    self.share.shrink(self.splitter.kept() == 0);
+                    self.share.shrink_to(self.splitter.kept());
                 }
                 if self.splitter.kept() == 0 && self.batch.events.is_empty() {
                     body.next().await
@@ -166,10 +166,9 @@ impl<'a> Taking<'a> {
     /// Makes sure that the event that is coming may be held as far as it has come.
     async fn make_room(&mut self) -> Result<(), Halt> {
         let kept = self.splitter.kept();
-        // A small share has room for a batch and as much again.
-        if kept > BATCH_BYTES && kept > self.share.large() {
+        if !self.share.holds(kept) {
             self.push().await?;
-            self.grow_to(super::share::SMALL_BYTES.max(kept) + 1).await?;
+            self.grow_to(SMALL_BYTES.max(kept) + 1).await?;
         }
         Ok(())
     }
@@ -187,7 +186,7 @@ impl<'a> Taking<'a> {
         let event = match piece {
             Piece::TooLarge(bytes) => Err(self.ask.too_large(bytes)),
             Piece::Whole(payload) => {
-                let event = self.ask.event(payload.clone());
+                let event = self.ask.event(&payload);
                 // What follows a value that is no JSON may be a part of it.
                 if event.is_err()
                     && !self.splitter.is_lines()
@@ -238,13 +237,13 @@ impl<'a> Taking<'a> {
 
     fn halt(&self, error: ApiError) -> Halt {
         let next = self.batch.indices.first().copied().unwrap_or(self.report.come());
-        Halt { error, next, unknown: None }
+        Halt { error: Box::new(error), next, unknown: None }
     }
 
     fn halted(&self, halt: Halt) -> ApiError {
         let Halt { error, next, unknown } = halt;
         if self.splitter.is_single() && self.report.come() == 0 {
-            return error;
+            return *error;
         }
         let mut details = self.report.json();
         details["next"] = next.into();
@@ -266,9 +265,7 @@ impl<'a> Taking<'a> {
 
     async fn push_single(self, piece: Piece) -> Result<Response, ApiError> {
         let event = match piece {
-            Piece::Whole(payload) => {
-                self.ask.single(payload.clone()).map_err(|refusal| wrong(&payload, refusal))?
-            }
+            Piece::Whole(payload) => self.ask.single(&payload).map_err(|refusal| wrong(&payload, refusal))?,
             Piece::TooLarge(bytes) => return Err(refused(self.ask.too_large(bytes))),
         };
         let (intake, window) = (self.intake, self.intake.settings.dedup_window);
