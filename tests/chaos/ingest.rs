@@ -12,8 +12,9 @@ use super::history::{Clock, Ms, Push};
 use super::support::Worker;
 use super::traffic::Traffic;
 
-/// How long an answer may take; later ones count as none.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take; later ones count as none. A worker waits longer for Redis, so that what was given up
+/// here is often taken all the same.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// How often an event is posted that was not acknowledged, each time to the next worker, under the same key.
 const TRIES: usize = 6;
 const AGAIN: Duration = Duration::from_millis(150);
