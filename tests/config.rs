@@ -591,7 +591,7 @@ fn the_examples_in_the_example_file_are_valid() {
     let config = read_with_file(&[], &env_file(uncommented)).unwrap();
     assert_eq!(config.warnings, [""; 0]);
     let unset = VARIABLES.iter().filter(|variable| variable.default.is_none()).count();
-    assert_eq!(unset, 10);
+    assert_eq!(unset, 11);
     assert!(config.global.url.is_some() && !config.global.secrets.is_empty());
     assert_eq!(config.global.headers[0].0, "authorization");
 }
