@@ -3,8 +3,9 @@
 //! One redis-server (AOF everysec). `redis-benchmark` XADDs events of 700 bytes over 64 connections, one at a time and 16
 //! at a time. Then 64 connections POST events of the same size to the release binary: one in each request, one with a
 //! key, and 500 in each request as lines; the worker reads nothing meanwhile, so that it is the intake that is measured.
-//! Last, one in each request while it reads and discards them (they have no destination). Each is measured `--rounds`
-//! times in turns, so that all see the same machine. Printed are medians, and each rate against that of `redis-benchmark`.
+//! Then one in each request while it reads and discards them (they have no destination), and last, with nobody else
+//! asking, over one connection. Each is measured `--rounds` times in turns, so that all see the same machine. Printed are
+//! medians, and each rate against those of `redis-benchmark`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
@@ -31,15 +32,17 @@ enum Way {
     Xadd { at_once: usize },
     Post { keyed: bool, reading: bool },
     Lines,
+    Alone,
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 7] = [
     Way::Xadd { at_once: 1 },
     Way::Xadd { at_once: 16 },
     Way::Post { keyed: false, reading: false },
     Way::Post { keyed: true, reading: false },
     Way::Lines,
     Way::Post { keyed: false, reading: true },
+    Way::Alone,
 ];
 
 impl Way {
@@ -49,6 +52,7 @@ impl Way {
             Self::Post { keyed: true, .. } => "POST, one event with a key".to_owned(),
             Self::Post { reading: true, .. } => "POST, one event, and read again".to_owned(),
             Self::Post { .. } => "POST, one event".to_owned(),
+            Self::Alone => "POST, one event, one connection".to_owned(),
             Self::Lines => format!("POST, {LINES} events as lines"),
         }
     }
@@ -99,15 +103,20 @@ fn print(measured: &[Vec<Measured>]) {
     );
     for ((way, all), rate) in WAYS.iter().zip(measured).zip(&rates) {
         println!(
-            "{:<36} {rate:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>10.2}",
+            "{:<36} {rate:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>10}",
             way.name(),
             rate / rates[0],
             rate / rates[1],
             of(all, |m| m.p50_ms),
             of(all, |m| m.p99_ms),
-            of(all, |m| m.worker),
+            cpu(of(all, |m| m.worker)),
         );
     }
+}
+
+/// Nothing where it is not the worker's.
+fn cpu(seconds: f64) -> String {
+    if seconds.is_nan() { String::new() } else { format!("{seconds:.2}") }
 }
 
 fn measure(way: Way, stage: &Stage, worker: &Process, port: u16, lasting: Duration) -> Measured {
@@ -172,7 +181,7 @@ fn post(way: Way, port: u16, lasting: Duration) -> (f64, Vec<f64>) {
     let begun = Instant::now();
     let latencies = runtime.block_on(async {
         let mut connections = tokio::task::JoinSet::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..if way == Way::Alone { 1 } else { CONNECTIONS } {
             connections.spawn(ask(way, port, begun + lasting));
         }
         connections.join_all().await.concat()

@@ -161,6 +161,10 @@ impl Splitter {
 
     /// Looks at some bytes: how many, and the piece that ends with them.
     fn step(&mut self, chunk: &[u8]) -> Result<(usize, Option<Piece>), Malformed> {
+        let spaces = self.spaces(chunk);
+        if spaces > 0 {
+            return Ok((spaces, None));
+        }
         match self.form {
             Form::Unknown => self.begin(chunk[0]).map(|used| (used, None)),
             Form::Lines => Ok(self.in_lines(chunk)),
@@ -179,6 +183,17 @@ impl Splitter {
         }
     }
 
+    /// How much white space that means nothing there is at the start.
+    fn spaces(&self, chunk: &[u8]) -> usize {
+        let means_nothing = |byte: &&u8| match self.form {
+            Form::Unknown => is_space(**byte) && (self.mark == 0 || self.mark == BYTE_ORDER_MARK.len()),
+            Form::Array(Place::Within) | Form::Lines | Form::Objects(After::Within) => false,
+            Form::Objects(After::OneLine) => is_space(**byte) && **byte != b'\n',
+            Form::Array(_) | Form::Objects(_) => is_space(**byte),
+        };
+        chunk.iter().take_while(means_nothing).count()
+    }
+
     fn begin(&mut self, byte: u8) -> Result<usize, Malformed> {
         let is_mark = self.at == self.mark as u64 && BYTE_ORDER_MARK.get(self.mark) == Some(&byte);
         if is_mark {
@@ -189,7 +204,6 @@ impl Splitter {
             return self.malformed("it begins with neither { nor [");
         }
         match byte {
-            _ if is_space(byte) => return Ok(1),
             b'[' => {
                 self.form = Form::Array(Place::First);
                 return Ok(1);
@@ -203,7 +217,6 @@ impl Splitter {
 
     fn between_elements(&mut self, place: Place, byte: u8) -> Result<usize, Malformed> {
         let next = match (place, byte) {
-            _ if is_space(byte) => return Ok(1),
             (Place::End, _) => return self.malformed("something follows the array"),
             (Place::First | Place::Behind, b']') => Place::End,
             (Place::Behind, b',') => Place::Element,
@@ -264,9 +277,6 @@ impl Splitter {
     fn between_objects(&mut self, after: After, byte: u8) -> Result<(usize, Option<Piece>), Malformed> {
         if byte == b'\n' && after == After::OneLine {
             self.form = Form::Objects(After::LineEnd);
-            return Ok((1, None));
-        }
-        if is_space(byte) {
             return Ok((1, None));
         }
         self.form = match (after, byte) {
