@@ -11,6 +11,8 @@
 #     --small N  small events before them (0)
 #   scripts/bench.sh parked                   what very many parked deliveries cost
 #     --deliveries N  (1000000)   --seconds N  idle (15)   --singles N  events timed (50)
+#   scripts/bench.sh ingest                   events over HTTP, next to redis-benchmark
+#     --seconds N  each measurement (4)   --rounds N  (3)
 #
 # --quick makes any but drain short, to see that it works. BENCH_LOG_LEVEL=debug makes the worker log each attempt;
 # its logs are target/tmp/*.log. BENCH_POSTHASTE=<path> measures another build of the program (not with drain).
@@ -26,7 +28,7 @@ source scripts/lib.sh
 usage() { sed -n '2,/^set /{/^# \{0,1\}/s///p;}' scripts/bench.sh; }
 
 case ${1-} in
-  drain | isolation | outage | media | parked) ;;
+  drain | isolation | outage | media | parked | ingest) ;;
   -h | --help)
     usage
     exit

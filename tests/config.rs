@@ -104,6 +104,8 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("DEAD_LETTER_MAX_LEN", "18446744073709551615"),
     ("ADMIN_ADDR", "localhost:1"),
     ("AUTHENTICATION_API_KEY", "0123456789abcdef"),
+    ("BACKLOG_LIMIT", "1"),
+    ("DEDUP_WINDOW_SECONDS", "0"),
     ("LOG_LEVEL", "warn,posthaste::flow=debug"),
     ("LOG_FORMAT", "JSON"),
 ];
@@ -628,7 +630,7 @@ fn the_examples_in_the_example_file_are_valid() {
     let config = read_with_file(&[], &env_file(uncommented)).unwrap();
     assert_eq!(config.warnings, [""; 0]);
     let unset = VARIABLES.iter().filter(|variable| variable.default.is_none()).count();
-    assert_eq!(unset, 16);
+    assert_eq!(unset, 17);
     assert!(config.global.url.is_some() && !config.global.secrets.is_empty());
     assert_eq!(config.global.headers[0].0, "authorization");
 }

@@ -6,7 +6,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use posthaste::store::ErrorKind;
+use posthaste::model::EventId;
+use posthaste::store::{ErrorKind, Once};
 use posthaste::{PublishError, Published, Publisher};
 use support::{Receiver, RedisServer, Worker, eventually, fields, payload};
 
@@ -151,6 +152,66 @@ async fn what_redis_refuses_is_an_error() {
     let _: u64 = redis.command(&["DEL", "webhooks"]).await;
     publisher.publish(ENVELOPE).await.unwrap();
     assert_eq!(redis.len("webhooks").await, 1);
+}
+
+/// Leaves a Redis so many bytes.
+async fn leave_bytes(redis: &RedisServer, bytes: u64) {
+    let info: String = redis.command(&["INFO", "memory"]).await;
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("it tells");
+    let limit = used.trim().parse::<u64>().expect("a number") + bytes;
+    let _: String = redis.command(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
+}
+
+#[tokio::test]
+async fn of_many_redis_has_all_or_none() {
+    let redis = RedisServer::start();
+    let publisher = publisher(&redis);
+    let large = format!(r#"{{"event":"x","data":"{}"}}"#, "y".repeat(100_000));
+    let events = vec![Published::new(large).unwrap(); 100];
+    publisher.publish_all(&events[..2]).await.unwrap();
+    // Room for some of them.
+    leave_bytes(&redis, 4_000_000).await;
+    let error = publisher.publish_all(&events).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoWrites, "{error}");
+    assert!(error.code().is_some(), "it was refused, and not left open: {error}");
+    assert_eq!(redis.len("webhooks").await, 2);
+    publisher.publish_all(&events[..2]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_a_key_is_pushed_once_or_leaves_nothing() {
+    let redis = RedisServer::start();
+    let publisher = publisher(&redis);
+    let (key, window) = (EventId::parse("k").unwrap(), Duration::from_secs(60));
+    let named = numbered(1).with_id("i").unwrap();
+    leave_bytes(&redis, 0).await;
+    let error = publisher.publish_once(&named, &key, window).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoWrites, "{error}");
+    let _: String = redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(redis.keys().await, Vec::<String>::new());
+
+    assert_eq!(publisher.publish_once(&named, &key, window).await.unwrap(), Once::Now);
+    assert_eq!(publisher.publish_once(&named, &key, window).await.unwrap(), Once::Before("i".to_owned()));
+    assert_eq!(
+        publisher.publish_once(&numbered(2), &key, window).await.unwrap(),
+        Once::Differs("i".to_owned())
+    );
+    let other = EventId::parse("a{b}").unwrap();
+    let event = numbered(3).with_traceparent(TRACE);
+    assert_eq!(publisher.publish_once(&event, &other, window).await.unwrap(), Once::Now);
+    assert_eq!(
+        publisher.publish_once(&event, &other, window).await.unwrap(),
+        Once::Before("a{b}".to_owned())
+    );
+    let entries: Vec<_> = redis.entries("webhooks").await.into_iter().map(|(_, fields)| fields).collect();
+    let one = |number: usize, id: &str| {
+        let mut entry = payload(format!(r#"{{"event":"x","data":{number}}}"#));
+        entry.extend(fields(&[("id", id)]));
+        entry
+    };
+    let mut traced = one(3, "a{b}");
+    traced.extend(fields(&[("traceparent", TRACE)]));
+    assert_eq!(entries, [one(1, "i"), traced]);
 }
 
 #[tokio::test]

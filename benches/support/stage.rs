@@ -63,6 +63,11 @@ impl Stage {
 
     /// The release binary with default settings; returns once it beats. Its log is `target/tmp/<log>.log`.
     pub fn start_worker(&self, log: &str) -> Process {
+        self.start_worker_with(log, &[])
+    }
+
+    /// The same, with settings.
+    pub fn start_worker_with(&self, log: &str, settings: &[(&str, &str)]) -> Process {
         let log = File::create(format!("{}/{log}.log", env!("CARGO_TARGET_TMPDIR"))).unwrap();
         let level = std::env::var("BENCH_LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
         let worker = Process::start(
@@ -74,6 +79,7 @@ impl Stage {
                 .env("WEBHOOK_ALLOW_CIDRS", super::HERE)
                 .env("LOG_LEVEL", level)
                 .env("ADMIN_ADDR", "off")
+                .envs(settings.iter().copied())
                 .stdin(Stdio::null())
                 .stderr(log),
         );

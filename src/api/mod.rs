@@ -8,6 +8,7 @@ mod body;
 mod dead;
 mod destinations;
 mod error;
+mod events;
 mod explain;
 mod health;
 mod instance;
@@ -19,6 +20,7 @@ mod stream;
 mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::{Router, middleware};
@@ -45,6 +47,12 @@ pub struct ApiSettings {
     pub rules: Rules,
     /// Where webhooks of instances may be sent to.
     pub permits: Permits,
+    /// How many bytes of payloads a process holds; events that are being taken in have half as many besides.
+    pub memory_budget_bytes: usize,
+    /// How many events may wait before no more are taken.
+    pub backlog_limit: Option<u64>,
+    /// How long a producer's key is remembered; zero: not at all.
+    pub dedup_window: Duration,
 }
 
 /// What every handler may use.
@@ -76,6 +84,7 @@ impl Api {
         let keyed = Router::new()
             .merge(dead::routes())
             .merge(destinations::routes())
+            .merge(events::routes(&self))
             .merge(explain::routes())
             .merge(metrics::routes())
             .merge(stats::routes())

@@ -54,6 +54,9 @@ impl Admin {
             max_event_bytes: config.max_event_bytes,
             rules: config.rules(),
             permits: config.permits.clone(),
+            memory_budget_bytes: config.memory_budget_bytes,
+            backlog_limit: config.backlog_limit,
+            dedup_window: config.dedup_window,
         };
         let api = Api {
             redis: redis.clone(),

@@ -72,6 +72,10 @@ pub struct Config {
     pub admin_addr: Option<SocketAddr>,
     /// The key of the HTTP API; there is one where it listens beyond loopback.
     pub api_key: Option<Secret>,
+    /// How many events may wait before the HTTP API takes no more; none: any number.
+    pub backlog_limit: Option<u64>,
+    /// How long the HTTP API remembers an `Idempotency-Key`; zero: not at all.
+    pub dedup_window: Duration,
     /// What is logged, for [`crate::telemetry::init`].
     pub log_level: String,
     /// How it is logged.
@@ -136,6 +140,8 @@ impl Default for Config {
             dead_letter_max_len: None,
             admin_addr: Some(DEFAULT_ADMIN_ADDR),
             api_key: None,
+            backlog_limit: None,
+            dedup_window: Duration::from_secs(86_400),
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             warnings: Vec::new(),

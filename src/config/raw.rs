@@ -52,6 +52,8 @@ struct Raw {
     dead_letter_max_len: Option<String>,
     admin_addr: Option<String>,
     authentication_api_key: Option<String>,
+    backlog_limit: Option<String>,
+    dedup_window_seconds: Option<String>,
     log_level: Option<String>,
     log_format: Option<String>,
 }
@@ -115,6 +117,8 @@ impl Reader {
     fn api(&mut self, raw: &Raw, config: &mut Config) {
         self.set(&mut config.admin_addr, written!(raw.admin_addr), parse::admin_addr);
         self.set(&mut config.api_key, written!(raw.authentication_api_key), some(parse::api_key));
+        self.set(&mut config.backlog_limit, written!(raw.backlog_limit), some(whole(1..=u64::MAX)));
+        self.set(&mut config.dedup_window, written!(raw.dedup_window_seconds), seconds(0.0..=MAX_SECONDS));
         if let (Some(addr), None) = (config.admin_addr, &config.api_key)
             && !addr.ip().is_loopback()
         {

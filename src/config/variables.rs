@@ -137,6 +137,15 @@ pub const VARIABLES: &[Variable] = &[
         "AUTHENTICATION_API_KEY",
         "The key of the HTTP API, which requests carry as `apikey: <key>` or as a bearer token.",
     ),
+    unset(
+        "BACKLOG_LIMIT",
+        "How many events may wait in Redis, in all, before the HTTP API takes no more; unset, any number.",
+    ),
+    set(
+        "DEDUP_WINDOW_SECONDS",
+        "86400",
+        "For how many seconds an Idempotency-Key of the HTTP API is remembered; 0: not at all.",
+    ),
     set(
         "LOG_LEVEL",
         "info",

@@ -14,6 +14,7 @@ mod refusal;
 mod secret;
 mod server;
 mod tls;
+mod trace;
 mod webhook;
 
 pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
@@ -28,4 +29,5 @@ pub use refusal::Refusal;
 pub use secret::{Secret, display_url};
 pub use server::ServerFacts;
 pub use tls::TlsSettings;
+pub use trace::is_traceparent;
 pub use webhook::{Certificates, Owner, Signer, Target, Webhook};

@@ -67,7 +67,9 @@ impl StoreError {
     /// Whether the connection it happened on must not be used again.
     pub(crate) fn spoils_connection(&self) -> bool {
         self.kind == ErrorKind::Unreachable
+            // Of a MULTI only what was answered to its commands tells.
             || matches!(self.source.kind(), redis::ErrorKind::Server(ServerErrorKind::ReadOnly))
+            || self.code().is_some_and(|code| code == "READONLY")
             || self.source.is_unrecoverable_error()
     }
 }
@@ -93,8 +95,9 @@ fn kind_of(error: &RedisError) -> ErrorKind {
         redis::ErrorKind::Server(ServerErrorKind::NoPerm) => return ErrorKind::Denied,
         _ => {}
     }
-    // Errors raised inside a script carry the code of the command only in their text.
-    let text = error.to_string();
+    // Errors raised inside a script carry the code of the command only in their text, those inside a MULTI only in what
+    // was answered to the command.
+    let text = format!("{error} {}", describe(error));
     let says = |code: &str| error.code() == Some(code) || text.contains(code);
     if says("NOGROUP") || says("UNBLOCKED") {
         ErrorKind::NoGroup

@@ -1,6 +1,6 @@
 //! The name of every key.
 
-use crate::model::{Destination, EventKey};
+use crate::model::{Destination, EventId, EventKey};
 
 /// The keys of one stream. All but the stream itself are `{<STREAM>}:…`, so that they share its cluster slot.
 #[derive(Clone, Debug)]
@@ -18,6 +18,11 @@ impl Keys {
     /// The producers' stream.
     pub fn stream(&self) -> &str {
         &self.stream
+    }
+
+    /// String that remembers what was pushed under a producer's key.
+    pub fn dedup(&self, key: &EventId) -> String {
+        self.of(&format!("dedup:{key}"))
     }
 
     /// Stream of deliveries that are due: retries, replays, error deliveries.

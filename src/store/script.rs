@@ -12,6 +12,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    PUSH = "push.lua";
     ACK = "ack.lua";
     WAIT = "wait.lua";
     PARK = "park.lua";

@@ -16,6 +16,8 @@ mod access;
 mod caller;
 mod dead;
 mod destinations;
+mod drop_in;
+mod events;
 mod explain;
 mod hostile;
 mod metrics;

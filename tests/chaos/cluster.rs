@@ -1,6 +1,7 @@
 //! What breaks: a Redis, workers, and the ways between them and to the receivers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use posthaste::store::Redis;
@@ -9,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::history::{Clock, History};
+use super::ingest::Apis;
 use super::producer::connect;
 use super::proxy::Proxy;
 use super::receiver::{ERRORS, Receivers};
@@ -41,6 +43,8 @@ pub(crate) struct Cluster {
     /// The operator's way to it.
     pub(crate) store: Redis,
     pub(crate) posts: Vec<Mutex<Post>>,
+    /// Where their APIs are.
+    pub(crate) apis: Arc<Apis>,
     /// From each worker to Redis.
     pub(crate) to_redis: Vec<Mutex<Proxy>>,
     /// From the producer to Redis.
@@ -70,13 +74,15 @@ impl Cluster {
             stored.expect("webhooks are stored");
         }
         let settings = settings(&base, run);
-        let (mut to_redis, mut redis_ports, mut posts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut to_redis, mut redis_ports, mut workers) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..run.workers {
             let proxy = Proxy::start(redis.port()).await;
             redis_ports.push(proxy.port());
-            posts.push(Mutex::new(Post { worker: spawn(proxy.port(), &settings), past: Vec::new() }));
+            workers.push(spawn(proxy.port(), &settings));
             to_redis.push(Mutex::new(proxy));
         }
+        let apis = Arc::new(Apis::of(workers.iter()));
+        let posts = workers.into_iter().map(|worker| Mutex::new(Post { worker, past: Vec::new() })).collect();
         let of_producer = Mutex::new(Proxy::start(redis.port()).await);
         Self {
             clock,
@@ -84,6 +90,7 @@ impl Cluster {
             redis: Mutex::new(redis),
             store,
             posts,
+            apis,
             to_redis,
             of_producer,
             to_receivers: Mutex::new(to_receivers),
@@ -126,6 +133,7 @@ impl Cluster {
     /// Puts a new worker in a place whose worker has ended.
     pub(crate) fn replace(&self, place: usize, post: &mut Post) {
         let ended = std::mem::replace(&mut post.worker, spawn(self.redis_ports[place], &self.settings));
+        self.apis.replace(place, &post.worker);
         post.past.push(ended);
     }
 
@@ -238,7 +246,7 @@ fn settings(base: &str, run: &Run) -> Vec<(&'static str, String)> {
         ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", MAX_DELAY.as_secs().to_string()),
         ("WEBHOOK_RETRY_MAX_AGE_SECONDS", MAX_AGE.as_secs().to_string()),
         ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
-        ("ADMIN_ADDR", "off".to_owned()),
+        ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
         ("LOG_LEVEL", run.log_level.clone()),
     ]
 }

@@ -17,6 +17,7 @@ mod dice;
 mod excuse;
 mod excuse_tests;
 mod history;
+mod ingest;
 mod machine;
 mod nemesis;
 mod operator;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::check::{Figures, Violation, by_kind};
 use super::cluster::Cluster;
 use super::history::{Fault, FaultKind, History, Ms, Why};
+use super::ingest::Posted;
 use super::operator::Parked;
 use super::traffic::Traffic;
 
@@ -48,6 +49,15 @@ pub(crate) fn figures(figures: &Figures, history: &History, settled_after: Optio
         Some(after) => println!("settled     {} ms after everything was healed", after.as_millis()),
         None => println!("settled     never"),
     }
+}
+
+/// Prints what came of the events that were posted to the workers.
+pub(crate) fn posted(posted: &Posted) {
+    let Posted { events, acknowledged, again, duplicates, .. } = posted;
+    println!(
+        "over HTTP   {events} of the events, {acknowledged} acknowledged; {again} of them after several tries,"
+    );
+    println!("            which found {duplicates} taken already");
 }
 
 /// Prints how much was parked, and what became of webhooks while deliveries waited. `came_back`: about how many were

@@ -71,7 +71,8 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
     let mut parked = Parked::default();
     let end = Instant::now() + run.length;
     let url = cluster.producers_url().await;
-    let producer = Producer { url, traffic, clock: cluster.clock, rate: run.rate };
+    let apis = std::sync::Arc::clone(&cluster.apis);
+    let producer = Producer { url, apis, traffic, clock: cluster.clock, rate: run.rate };
     let pushing = tokio::spawn(producer.push_until(end));
     let machine = Watch::start(cluster.clock);
     let breaking = async {
@@ -82,7 +83,7 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
         let healed = cluster.clock.now();
         (faults, absences, pushes, healed, until_settled(&cluster).await)
     };
-    let (mut faults, mut absences, pushes, healed, settled) = tokio::select! {
+    let (mut faults, mut absences, (pushes, posted), healed, settled) = tokio::select! {
         broken = breaking => broken,
         () = watch(&cluster.store, &mut parked) => unreachable!("it has no end"),
     };
@@ -112,10 +113,12 @@ pub(crate) async fn run(run: &Run) -> Vec<Violation> {
         Ok(after) => (Some(after), Vec::new()),
         Err(unsettled) => (None, unsettled),
     };
+    history.strange.extend(posted.strange.iter().cloned());
     history.strange.extend(unsettled.into_iter().map(|what| format!("not settled in {PATIENCE:?}: {what}")));
     look_into_redis(&cluster, &mut history).await;
     let (found, figures) = check(&history);
     report::figures(&figures, &history, settled_after);
+    report::posted(&posted);
     report::parks(&parked, &history, cluster.came_back(&history).await);
     report::violations(&found, &history, &cluster).await;
     found

@@ -173,8 +173,11 @@ impl RedisServer {
     /// Keys that have no business in a Redis whose events are all settled.
     pub async fn stray_keys(&self) -> Vec<String> {
         let mut keys = self.keys().await;
-        // What is there for five minutes at most is no trace.
-        keys.retain(|key| !STANDING.contains(&key.as_str()) && !key.starts_with("{webhooks}:told:"));
+        // What expires by itself is no trace: what the ERRORS webhook was told, and producers' keys.
+        let expires = ["{webhooks}:told:", "{webhooks}:dedup:"];
+        keys.retain(|key| {
+            !STANDING.contains(&key.as_str()) && !expires.iter().any(|start| key.starts_with(start))
+        });
         keys
     }
 

@@ -1,6 +1,7 @@
 //! A worker: the real binary, in a process of its own.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,12 @@ impl Worker {
 
     /// What it has logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Where it logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     /// Its warnings and errors, line by line.
