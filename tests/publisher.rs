@@ -216,7 +216,7 @@ async fn what_has_a_key_is_pushed_once_or_leaves_nothing() {
 
 #[tokio::test]
 async fn a_redis_that_is_not_there_is_an_error_at_once() {
-    let url = format!("redis://127.0.0.1:{}", support::redis_server::free_port());
+    let url = format!("redis://127.0.0.1:{}", support::free_port());
     let publisher = Publisher::connect(&url, "webhooks").unwrap();
     let began = Instant::now();
     let error = publisher.publish(ENVELOPE).await.unwrap_err();

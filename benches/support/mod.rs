@@ -11,13 +11,17 @@
 )]
 
 pub mod figures;
+#[path = "../../tests/support/ports.rs"]
+mod ports;
 pub mod receiver;
 pub mod stage;
 pub mod traffic;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use self::ports::free_port;
 
 /// Where receivers are, which webhooks of instances may not be sent to by default.
 pub const HERE: &str = "127.0.0.0/8";
@@ -72,10 +76,6 @@ impl Args {
 fn refuse(name: &str) -> ! {
     eprintln!("error: cannot use {name}; scripts/bench.sh --help says which arguments there are");
     std::process::exit(2)
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 pub fn wait_for(port: u16) {

@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use super::body::Small;
 use super::instance::{checked, shown};
 use super::{Api, ApiError};
-use crate::decide::webhook::{CustomEvents, WebhookError, parse, parse_named, to_json, to_record};
+use crate::decide::webhook::{
+    CustomEvents, WARNING_KEY, WebhookError, parse, parse_named, to_json, to_record,
+};
+use crate::http::{Vetted, vet};
 use crate::model::Webhook;
 
 /// How many webhooks a page has about, unless it is asked for otherwise.
@@ -63,7 +66,7 @@ async fn set_by_body(State(api): State<Api>, Small(body): Small) -> Reply {
 
 /// Stores what was given, under the name of the path or else of the body.
 async fn store(api: &Api, of_path: Option<String>, body: &[u8]) -> Reply {
-    let (of_body, webhook) = admitted(api, body)?;
+    let Admitted { name: of_body, webhook, warning } = admitted(api, body).await?;
     let instance = checked(match (of_path, of_body) {
         (Some(path), Some(body)) if path != body => {
             let message = format!(
@@ -81,13 +84,37 @@ async fn store(api: &Api, of_path: Option<String>, body: &[u8]) -> Reply {
     })?;
     api.redis.set_webhook(&instance, &to_json(&webhook)).await?;
     tracing::info!(instance = shown(&instance), enabled = webhook.enabled, "a webhook was set");
-    Ok((StatusCode::CREATED, Json(to_record(&instance, &webhook))))
+    let mut record = to_record(&instance, &webhook);
+    if let Some(warning) = warning {
+        tracing::warn!(
+            instance = shown(&instance),
+            warning,
+            "a webhook was set that cannot be sent to as yet"
+        );
+        record[WARNING_KEY] = warning.into();
+    }
+    Ok((StatusCode::CREATED, Json(record)))
 }
 
-/// The webhook that was given, and the name beside it, if it may be set: the one place that decides this.
-fn admitted(api: &Api, body: &[u8]) -> Result<(Option<String>, Webhook), ApiError> {
-    let given = parse_named(body, &api.settings.rules.custom_events);
-    given.map_err(|error| ApiError::bad_request(error.to_string()))
+/// A webhook that may be set.
+struct Admitted {
+    /// The name beside it.
+    name: Option<String>,
+    webhook: Webhook,
+    /// Why it cannot be sent to as yet.
+    warning: Option<String>,
+}
+
+/// The webhook that was given, if it may be set: the one place that decides this. Its host is resolved, for two seconds
+/// at most.
+async fn admitted(api: &Api, body: &[u8]) -> Result<Admitted, ApiError> {
+    let refused = |error: WebhookError| ApiError::bad_request(error.to_string());
+    let (name, webhook) = parse_named(body, &api.settings.rules.custom_events).map_err(refused)?;
+    let warning = match vet(&webhook, &api.settings.permits).await.map_err(refused)? {
+        Vetted::Permitted => None,
+        Vetted::Unresolved(why) => Some(why),
+    };
+    Ok(Admitted { name, webhook, warning })
 }
 
 /// `GET /webhook/find/{instance}`: null where there is none.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::resolver::lookup;
@@ -11,6 +12,10 @@ use crate::model::Webhook;
 
 /// How long resolving a name may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many names are resolved at once: each takes a thread, for longer than anybody waits where DNS does not answer,
+/// and attempts need such threads, too.
+static LOOKUPS: Semaphore = Semaphore::const_new(16);
 
 /// What came of the check of a webhook that may be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +36,36 @@ pub async fn vet(webhook: &Webhook, permits: &Permits) -> Result<Vetted, Webhook
     let Some(name) = check_permitted(webhook, permits)? else {
         return Ok(Vetted::Permitted);
     };
-    match timeout(PATIENCE, lookup(&name)).await {
+    let found = async {
+        let _place = LOOKUPS.acquire().await.expect("it is never closed");
+        lookup(&name).await
+    };
+    match timeout(PATIENCE, found).await {
         Ok(Ok(found)) => match permits.any_address(&name, &found) {
             Ok(()) => Ok(Vetted::Permitted),
             Err(refusal) => Err(WebhookError::Refused(Box::new(refusal))),
         },
         Ok(Err(error)) => Ok(Vetted::Unresolved(format!("the host name could not be resolved: {error}"))),
         Err(_) => Ok(Vetted::Unresolved(format!("the host name {name} could not be resolved within 2 s"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::webhook::{CustomEvents, parse};
+
+    #[tokio::test]
+    async fn names_that_take_long_keep_nobody_waiting_for_longer_than_one_would() {
+        let webhook =
+            |url: &str| parse(format!(r#"{{"url":"{url}"}}"#).as_bytes(), &CustomEvents::Any).unwrap();
+        let all = LOOKUPS.acquire_many(16).await.unwrap();
+        let permits = Permits::default();
+        let vetted = vet(&webhook("https://nowhere.invalid/"), &permits).await.unwrap();
+        let Vetted::Unresolved(why) = vetted else { panic!("{vetted:?}") };
+        assert!(why.contains("within 2 s"), "{why}");
+        // What needs no lookup does not wait for one.
+        assert_eq!(vet(&webhook("https://8.8.8.8/"), &permits).await, Ok(Vetted::Permitted));
+        drop(all);
     }
 }

@@ -301,6 +301,93 @@ async fn a_test_makes_one_real_attempt_and_tells_what_it_came_to() {
     assert_eq!(caller.post("/webhook/off/test", "").await.status, 422);
 }
 
+/// The settings of an operator who permits nothing.
+const NOTHING: [(&str, &str); 2] = [("WEBHOOK_ALLOW_CIDRS", ""), ("WEBHOOK_ALLOW_HOSTS", "")];
+
+#[tokio::test]
+async fn what_may_not_be_sent_to_is_refused_and_names_the_setting() {
+    let redis = RedisServer::start();
+    let strict = Caller::start(&redis, &NOTHING).await;
+    // An IPv4-mapped address is permitted as what it is, not as what it carries.
+    let permitted =
+        [("WEBHOOK_ALLOW_CIDRS", "127.0.0.0/8, ::ffff:127.0.0.1"), ("WEBHOOK_ALLOW_INSECURE_TLS", "true")];
+    let permitting = Caller::start(&redis, &permitted).await;
+    let here = "127.0.0.1 is loopback (this machine)";
+    for (webhook, says) in [
+        (json!({ "url": "http://127.0.0.1:5678/x" }), here),
+        (json!({ "webhook": { "enabled": true, "url": "http://127.0.0.1:5678/x" } }), here),
+        (
+            json!({ "url": "http://localhost.:5678/" }),
+            "WEBHOOK_ALLOW_HOSTS=localhost or WEBHOOK_ALLOW_CIDRS=127.0.0.1",
+        ),
+        (json!({ "url": "http://[::ffff:127.0.0.1]/" }), "IPv4-mapped"),
+        (json!({ "url": "http://2130706433/" }), "WEBHOOK_ALLOW_CIDRS=127.0.0.1"),
+        (json!({ "url": "http://u:hunter2@0x7f.1/x?token=hunter2" }), "WEBHOOK_ALLOW_CIDRS=127.0.0.1"),
+        (json!({ "url": "https://127.0.0.1/", "insecureTls": true }), "WEBHOOK_ALLOW_INSECURE_TLS=true"),
+    ] {
+        for path in ["/webhook/set/sales", "/webhook/sales"] {
+            let answered = strict.post(path, webhook.to_string()).await;
+            assert_eq!(answered.status, 400, "{webhook}");
+            let error = answered.error();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{says}: {error}");
+        }
+        assert_eq!(redis.command::<u64>(&["EXISTS", "{webhooks}:webhooks"]).await, 0, "{webhook}");
+        let answered = set(&permitting, "sales", &webhook).await;
+        // Not every system resolves `localhost.`.
+        let is_sound =
+            answered.json().get("warning").is_none() || webhook["url"] == "http://localhost.:5678/";
+        assert!(answered.status == 201 && is_sound, "{webhook}: {answered:?}");
+        assert_eq!(permitting.delete("/webhook/sales").await.status, 200);
+    }
+    let metadata = json!({ "url": "http://169.254.169.254/latest/meta-data" });
+    assert_eq!(set(&permitting, "sales", &metadata).await.status, 400);
+    // What is switched off is sent nowhere.
+    let off = json!({ "enabled": false, "url": "http://127.0.0.1:5678/x" });
+    assert_eq!(set(&strict, "sales", &off).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_is_set_with_a_warning() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &[]).await;
+    let answered = set(&caller, "sales", &json!({ "url": "https://u:hunter2@nowhere.invalid/" })).await;
+    let warning = answered.json()["warning"].as_str().expect("a warning").to_owned();
+    assert!(answered.status == 201 && warning.contains("could not be resolved"), "{answered:?}");
+    let warned = caller.worker.warnings();
+    let told =
+        warned.iter().any(|line| line.contains("instance=\"sales\"") && line.contains("nowhere.invalid"));
+    assert!(told && !caller.worker.log().contains("hunter2"), "{warned:?}");
+    assert_eq!(redis.webhook("sales").await["url"], "https://u:hunter2@nowhere.invalid/");
+    // It is no setting: it is not kept, and passed over where an answer is handed in again.
+    assert_eq!(caller.get("/webhook/find/sales").await.json().get("warning"), None);
+    let again = json!({ "url": "https://example.com/", "warning": warning });
+    let answered = set(&caller, "sales", &again).await;
+    assert_eq!((answered.status, answered.json().get("warning")), (201, None), "{answered:?}");
+}
+
+#[tokio::test]
+async fn a_test_is_sent_nowhere_else_than_an_event() {
+    let (redis, receiver) = (RedisServer::start(), Receiver::start().await);
+    let strict = Caller::start(&redis, &NOTHING).await;
+    redis.set_url("sales", &receiver.url("/")).await;
+    let told = strict.post("/webhook/sales/test", "").await.json();
+    assert_eq!(
+        (&told["delivered"], &told["error"]["kind"]),
+        (&json!(false), &json!("refused_address")),
+        "{told}"
+    );
+    let explained = strict.get("/explain?event=call&instance=sales").await.json();
+    let why = explained["destinations"][1]["why_not"].as_str().expect("a reason");
+    assert!(
+        why.starts_with("every attempt fails: ") && why.contains("WEBHOOK_ALLOW_CIDRS=127.0.0.1"),
+        "{why}"
+    );
+    assert_eq!(receiver.connections(), 0);
+    let permitting = Caller::start(&redis, &[]).await;
+    assert_eq!(permitting.post("/webhook/sales/test", "").await.json()["delivered"], true);
+    assert_eq!(receiver.count(), 1);
+}
+
 #[tokio::test]
 async fn tests_that_hang_take_only_so_many_places_and_leave_deliveries_alone() {
     let redis = RedisServer::start();

@@ -337,7 +337,7 @@ async fn failing_in_every_way() -> Receiver {
 /// Instances and their URLs, of which none can be delivered to.
 fn hopeless_urls(receiver: &Receiver) -> Vec<(&'static str, String)> {
     let port = receiver.port();
-    let closed = crate::support::redis_server::free_port();
+    let closed = crate::support::free_port();
     let mut urls: Vec<(&str, String)> = ["redirect", "early", "garbage", "slow", "gone"]
         .map(|path| (path, format!("http://{USERINFO}127.0.0.1:{port}/{path}{QUERY}")))
         .into();

@@ -201,7 +201,7 @@ async fn a_redis_behind_tls_is_trusted_by_a_ca_of_ones_own() {
     let (certificate, key) =
         (files.write("redis.pem", &server.certificate), files.write("redis.key", &server.key));
     let ca_file = files.write("ca.pem", &ca.pem);
-    let port = crate::support::redis_server::free_port();
+    let port = crate::support::free_port();
     let redis = RedisServer::start_with(&[
         "--save",
         "",

@@ -9,6 +9,7 @@
 )]
 
 pub mod pki;
+pub mod ports;
 pub mod probe;
 pub mod receiver;
 pub mod redis_server;
@@ -19,6 +20,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use pki::{Authority, Files, Issued};
+pub use ports::free_port;
 pub use probe::{Fields, Letter, fields, payload};
 pub use receiver::{Answer, Gate, Received, Receiver};
 pub use redis_server::RedisServer;

@@ -1,13 +1,12 @@
 //! A redis-server of the test's own.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ToRedisArgs, Value};
 
-use super::{PATIENCE, until};
+use super::{PATIENCE, free_port, until};
 
 /// A server on a free port, with its data in a temporary directory; it ends with its owner.
 pub struct RedisServer {
@@ -218,10 +217,7 @@ impl Drop for RedisServer {
     }
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
-
+/// Starts a server, and waits until it answers; none when it ends at once, as it does when the port is taken.
 fn spawn(port: u16, args: &[String], dir: &std::path::Path) -> Option<Child> {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
@@ -236,7 +232,7 @@ fn spawn(port: u16, args: &[String], dir: &std::path::Path) -> Option<Child> {
         if child.try_wait().expect("its state is ours to know").is_some() {
             return None;
         }
-        if answers(port) {
+        if answers(port, child.id()) {
             return Some(child);
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -246,15 +242,19 @@ fn spawn(port: u16, args: &[String], dir: &std::path::Path) -> Option<Child> {
     None
 }
 
-/// Whether it answers PING (a server that loads its data does not).
-fn answers(port: u16) -> bool {
+/// Whether the server of this process id is ready there: one that loads its data answers PING with an error, and another
+/// that has the port is not ours.
+fn answers(port: u16, pid: u32) -> bool {
+    let ours = format!("\r\nprocess_id:{pid}\r\n");
+    ask(port, &ours).unwrap_or(false)
+}
+
+fn ask(port: u16, ours: &str) -> std::io::Result<bool> {
     use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
-    let mut reply = [0; 7];
-    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
-        && stream.write_all(b"PING\r\n").is_ok()
-        && stream.read_exact(&mut reply).is_ok()
-        && &reply == b"+PONG\r\n"
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"PING\r\nINFO server\r\nQUIT\r\n")?;
+    let mut told = String::new();
+    stream.read_to_string(&mut told)?;
+    Ok(told.starts_with("+PONG\r\n") && told.contains(ours))
 }

@@ -27,9 +27,12 @@ pub(super) enum Setting {
     DisabledAt,
 }
 
-/// What Evolution API's `GET /webhook/find` tells of its own record beside the settings: passed over, so that its
+/// What the HTTP API adds to a webhook that was set and cannot be sent to as yet.
+pub const WARNING_KEY: &str = "warning";
+
+/// What Evolution API's `GET /webhook/find` and our answer to a set tell beside the settings: passed over, so that an
 /// answer can be handed on as it is.
-const RECORD_KEYS: [&str; 4] = ["id", "instanceId", "createdAt", "updatedAt"];
+const RECORD_KEYS: [&str; 5] = ["id", "instanceId", "createdAt", "updatedAt", WARNING_KEY];
 
 /// Every key that is understood: Evolution API 1 (`webhook_by_events`), early 2 (`webhookByEvents`), now (`byEvents`),
 /// and our own.

@@ -15,7 +15,7 @@ mod url;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-pub use self::given::RATES;
+pub use self::given::{RATES, WARNING_KEY};
 pub use self::headers::{HeaderError, headers_map, parse_headers};
 pub use self::json::JsonError;
 pub use self::parse::{parse, parse_named};
