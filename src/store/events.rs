@@ -122,6 +122,7 @@ impl Reader {
         read.cmd("XREADGROUP").arg("GROUP").arg(GROUP).arg(&*self.consumer).arg("COUNT").arg(count);
         read.arg("BLOCK").arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
         read.arg("STREAMS").arg(keys.ready()).arg(keys.stream()).arg(">").arg(">");
+        read.cmd("GET").arg(keys.webhooks_version());
         // Each error as it is, for its kind.
         let counted = |error: RedisError| self.redis.counted(error.into());
         let replies: (RedisResult<Value>, RedisResult<Option<u64>>) =
