@@ -285,10 +285,12 @@ impl Redis {
             }
             let counts: Vec<u64> = self.pipe(&counting).await?;
             for ((destination, next), count) in some.iter().zip(counts) {
-                parked.counted += 1;
-                parked.deliveries += count;
-                // It may have been emptied in between.
-                if count > 0 {
+                // One of which only the webhook was changed, or that was emptied in between.
+                if count == 0 {
+                    parked.destinations = parked.destinations.saturating_sub(1);
+                } else {
+                    parked.counted += 1;
+                    parked.deliveries += count;
                     let destination = destination.clone();
                     let next_ms = *next as u64;
                     let park =
