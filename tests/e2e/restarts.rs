@@ -214,7 +214,7 @@ async fn two_workers_share_the_events_and_deliver_each_once() {
     let redis = RedisServer::start();
     let receiver = Receiver::working_from(2).await;
     redis.set_url("sales", &receiver.url("/sales")).await;
-    let settings = [SHORT_WAITS[0], ("WORKER_CONCURRENCY", "8")];
+    let settings = [SHORT_WAITS[0], SHORT_WAITS[1], ("WORKER_CONCURRENCY", "8")];
     let first = Worker::start(&redis, &settings).await;
     let second = Worker::start(&redis, &settings).await;
     let ids = push(&redis, 300).await;

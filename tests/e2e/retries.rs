@@ -394,6 +394,7 @@ async fn of_one_event_one_destination_is_given_up_while_the_other_waits_and_is_d
     .await;
     let settings = [
         SHORT_WAITS[0],
+        SHORT_WAITS[1],
         ("WEBHOOK_GLOBAL_ENABLED", "true"),
         ("WEBHOOK_GLOBAL_URL", &receiver.url("/global")),
         ("WEBHOOK_EVENTS_MESSAGES_UPSERT", "true"),

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{RedisServer, eventually};
 
-/// Waits between attempts that a test can sit out.
-pub const SHORT_WAITS: [(&str, &str); 1] = [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05")];
+/// Waits between attempts that a test can sit out; and between the probes of a breaker, which are no longer than these.
+pub const SHORT_WAITS: [(&str, &str); 2] =
+    [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.05"), ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.2")];
 /// Waits of which none ends by itself during a test (see [`RedisServer::end_all_waits`]).
 pub const LONG_WAITS: [(&str, &str); 2] =
     [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1000"), ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "2000")];
