@@ -22,7 +22,8 @@ mod webhooks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRef, Path};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -54,6 +55,9 @@ pub struct ApiSettings {
     /// How long a producer's key is remembered; zero: not at all.
     pub dedup_window: Duration,
 }
+
+/// A part of the path, decoded; or why it cannot be.
+type InPath = Result<Path<String>, PathRejection>;
 
 /// What every handler may use.
 #[derive(Clone, Debug)]
