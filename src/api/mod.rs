@@ -1,7 +1,7 @@
 //! The HTTP API: webhooks are set, events taken in, and the worker watched, over HTTP.
 //!
 //! `server` holds connections, `auth` lets requests in, `error` gives every refusal one shape; each other file is one
-//! group of routes. Nothing here keeps state of its own: what is stored is in Redis, through `store`.
+//! group of routes. Nothing here keeps what has to last: that is in Redis, through `store`.
 
 mod auth;
 mod body;
