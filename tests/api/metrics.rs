@@ -164,6 +164,30 @@ async fn without_redis_the_process_still_tells_of_itself() {
     caller.until_ready().await;
 }
 
+/// How often Redis was asked how it is.
+async fn infos(redis: &RedisServer) -> u64 {
+    let told: String = redis.command(&["INFO", "commandstats"]).await;
+    let calls = told.split("cmdstat_info:calls=").nth(1).and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn however_many_ask_redis_is_asked_once_in_two_seconds() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &[]).await;
+    caller.until_ready().await;
+    let before = infos(&redis).await;
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        let all = (0..10).map(|_| caller.get("/metrics"));
+        assert!(futures_util::future::join_all(all).await.iter().all(|answered| answered.status == 200));
+    }
+    let turns = began.elapsed().as_secs() / 2 + 1;
+    // One of them was our own.
+    let asked = infos(&redis).await - before - 1;
+    assert!((1..=turns).contains(&asked), "{asked} times, in {turns} turns");
+}
+
 #[tokio::test]
 async fn metrics_need_the_key_where_there_is_one() {
     let redis = RedisServer::start();
