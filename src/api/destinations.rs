@@ -9,8 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
-use crate::model::Destination;
+use super::instance::checked;
+use super::{Api, ApiError, InPath};
+use crate::model::{Destination, DestinationError};
 use crate::operate::destinations::{self, Cursor, DestinationsError};
 
 /// How many destinations a page has at most, and where nothing is said.
@@ -52,8 +53,8 @@ async fn list(
     Ok(Json(json!({ "destinations": told, "next": next.as_ref().map(write) })))
 }
 
-async fn show(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
-    let destination = parse(&destination)?;
+async fn show(State(api): State<Api>, destination: InPath) -> Result<Json<Value>, ApiError> {
+    let destination = parse(destination)?;
     let told = destinations::show(&api.desk, &api.redis, &destination).await?;
     told.map(Json).ok_or_else(|| {
         ApiError::not_found(format!(
@@ -62,23 +63,27 @@ async fn show(State(api): State<Api>, Path(destination): Path<String>) -> Result
     })
 }
 
-async fn retry_now(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
-    let destination = parse(&destination)?;
+async fn retry_now(State(api): State<Api>, destination: InPath) -> Result<Json<Value>, ApiError> {
+    let destination = parse(destination)?;
     Ok(Json(destinations::retry_now(&api.desk, &api.redis, &destination).await?))
 }
 
-async fn pause(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(destinations::set_paused(&api.redis, &parse(&destination)?, true).await?))
+async fn pause(State(api): State<Api>, destination: InPath) -> Result<Json<Value>, ApiError> {
+    Ok(Json(destinations::set_paused(&api.redis, &parse(destination)?, true).await?))
 }
 
-async fn resume(State(api): State<Api>, Path(destination): Path<String>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(destinations::set_paused(&api.redis, &parse(&destination)?, false).await?))
+async fn resume(State(api): State<Api>, destination: InPath) -> Result<Json<Value>, ApiError> {
+    Ok(Json(destinations::set_paused(&api.redis, &parse(destination)?, false).await?))
 }
 
-fn parse(destination: &str) -> Result<Destination, ApiError> {
-    destination
-        .parse()
-        .map_err(|error: crate::model::DestinationError| ApiError::bad_request(error.to_string()))
+fn parse(destination: InPath) -> Result<Destination, ApiError> {
+    let Path(text) = destination?;
+    let parsed: Result<Destination, DestinationError> = text.parse();
+    let destination = parsed.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if let Destination::Instance(name) = &destination {
+        checked(name.to_string())?;
+    }
+    Ok(destination)
 }
 
 /// A cursor as text that needs no escapes in a URL, whatever instances are called.

@@ -1,7 +1,7 @@
 //! The HTTP API: webhooks are set, events taken in, and the worker watched, over HTTP.
 //!
 //! `server` holds connections, `auth` lets requests in, `error` gives every refusal one shape; each other file is one
-//! group of routes. Nothing here keeps state of its own: what is stored is in Redis, through `store`.
+//! group of routes. Nothing here keeps what has to last: that is in Redis, through `store`.
 
 mod auth;
 mod body;
@@ -22,7 +22,8 @@ mod webhooks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRef, Path};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -54,6 +55,9 @@ pub struct ApiSettings {
     /// How long a producer's key is remembered; zero: not at all.
     pub dedup_window: Duration,
 }
+
+/// A part of the path, decoded; or why it cannot be.
+type InPath = Result<Path<String>, PathRejection>;
 
 /// What every handler may use.
 #[derive(Clone, Debug)]

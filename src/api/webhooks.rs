@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::body::Small;
 use super::instance::{checked, shown};
-use super::{Api, ApiError};
+use super::{Api, ApiError, InPath};
 use crate::decide::webhook::{
     CustomEvents, WARNING_KEY, WebhookError, parse, parse_named, to_json, to_record,
 };
@@ -42,12 +42,12 @@ pub(super) fn routes() -> Router<Api> {
 type Reply = Result<(StatusCode, Json<Value>), ApiError>;
 
 /// `POST /webhook/set/{instance}`.
-async fn set(State(api): State<Api>, path: PathName, Small(body): Small) -> Reply {
+async fn set(State(api): State<Api>, path: InPath, Small(body): Small) -> Reply {
     store(&api, Some(path?.0), &body).await
 }
 
 /// `POST /webhook/{instance}`, as version 1 has it.
-async fn set_short(State(api): State<Api>, path: PathName, Small(body): Small) -> Reply {
+async fn set_short(State(api): State<Api>, path: InPath, Small(body): Small) -> Reply {
     let Path(name) = path?;
     if name == "set" || name == "find" {
         let message = format!(
@@ -118,7 +118,7 @@ async fn admitted(api: &Api, body: &[u8]) -> Result<Admitted, ApiError> {
 }
 
 /// `GET /webhook/find/{instance}`: null where there is none.
-async fn find(State(api): State<Api>, path: PathName) -> Result<Json<Value>, ApiError> {
+async fn find(State(api): State<Api>, path: InPath) -> Result<Json<Value>, ApiError> {
     let name = checked(path?.0)?;
     let found = stored(&api, &name).await?;
     Ok(Json(found.map_or(Value::Null, |webhook| to_record(&name, &webhook))))
@@ -143,7 +143,7 @@ fn none(instance: &str) -> ApiError {
 }
 
 /// `DELETE /webhook/{instance}`.
-async fn delete(State(api): State<Api>, path: PathName) -> Result<Json<Value>, ApiError> {
+async fn delete(State(api): State<Api>, path: InPath) -> Result<Json<Value>, ApiError> {
     remove(&api, checked(path?.0)?).await
 }
 
@@ -188,7 +188,5 @@ fn listed(instance: &str, json: &[u8]) -> Value {
     }
 }
 
-/// A name in a path, or why it is none (its percent-encoding is not UTF-8, say).
-type PathName = Result<Path<String>, axum::extract::rejection::PathRejection>;
 /// What is asked for, or why it cannot be read.
 type QueryOf<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;

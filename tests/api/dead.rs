@@ -126,8 +126,9 @@ async fn what_cannot_be_read_is_refused_with_what_can() {
         assert_eq!(answered.status, 400, "{query}");
         assert!(answered.error().contains(word), "{query}: {}", answered.error());
     }
-    for id in ["x", "-", "+", "1", "1-0-0", "%00"] {
-        assert_eq!(scene.caller.get(&format!("/dead/{id}")).await.status, 400, "{id}");
+    for id in ["x", "-", "+", "1", "1-0-0", "%00", "%ff"] {
+        let refused = scene.caller.get(&format!("/dead/{id}")).await;
+        assert_eq!(refused.status, 400, "{id}: {}", refused.error());
         assert_eq!(scene.caller.delete(&format!("/dead/{id}")).await.status, 400, "{id}");
     }
     let answered = scene.caller.get("/dead/1-0").await;
@@ -251,7 +252,15 @@ async fn nothing_is_purged_or_replayed_by_accident() {
         let refused = scene.caller.delete(&format!("/dead{query}")).await;
         assert_eq!(refused.status, 400, "{query}: {}", refused.error());
     }
-    for body in ["", "{}", r#"{"filter":{}}"#, r#"{"filter":{"instanse":"a"},"all":true}"#, "null", "[1]"] {
+    for body in [
+        "",
+        "{}",
+        r#"{"filter":{}}"#,
+        r#"{"filter":{"instanse":"a"},"all":true}"#,
+        "null",
+        "[1]",
+        "[null,null,true]",
+    ] {
         let refused = scene.replay(body).await;
         assert_eq!(refused.status, 400, "{body}: {}", refused.error());
     }

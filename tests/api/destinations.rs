@@ -157,6 +157,11 @@ async fn what_cannot_be_read_is_refused() {
     for query in ["?limit=0", "?limit=501", "?cursor=x", "?state=down"] {
         assert_eq!(caller.get(&format!("/destinations{query}")).await.status, 400, "{query}");
     }
+    let long = format!("instance:{}", "x".repeat(513));
+    for path in ["%ff".to_owned(), long] {
+        let answered = caller.post(&format!("/destinations/{path}/pause"), "").await;
+        assert_eq!(answered.status, 400, "{path}: {}", answered.error());
+    }
     for destination in ["sales", "instance:", "Global"] {
         let answered = caller.post(&format!("/destinations/{destination}/retry-now"), "").await;
         assert_eq!(answered.status, 400, "{destination}");

@@ -137,8 +137,13 @@ async fn an_open_breaker_and_what_is_parked_are_told() {
     }
     until_is(&caller, "posthaste_breakers_open", 1.0).await;
     redis.push(r#"{"event":"call","instance":"a"}"#).await;
-    let told = until_is(&caller, "posthaste_parked_destinations", 1.0).await;
-    assert!(told.value("posthaste_parked_deliveries") >= 1.0);
+    // The index names it from when its webhook was set, until a worker has looked.
+    let told = eventually("something to be parked", || async {
+        let told = Told::by(&caller).await;
+        (told.value("posthaste_parked_deliveries") >= 1.0).then_some(told)
+    })
+    .await;
+    assert!(told.value("posthaste_parked_destinations") >= 1.0);
     assert!(told.value("posthaste_retries_waiting") >= 1.0);
     assert!(told.value(r#"posthaste_parkings_total{reason="down"}"#) >= 1.0);
 }
@@ -157,6 +162,30 @@ async fn without_redis_the_process_still_tells_of_itself() {
     redis.restart();
     until_is(&caller, "posthaste_redis_up", 1.0).await;
     caller.until_ready().await;
+}
+
+/// How often Redis was asked how it is.
+async fn infos(redis: &RedisServer) -> u64 {
+    let told: String = redis.command(&["INFO", "commandstats"]).await;
+    let calls = told.split("cmdstat_info:calls=").nth(1).and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn however_many_ask_redis_is_asked_once_in_two_seconds() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &[]).await;
+    caller.until_ready().await;
+    let before = infos(&redis).await;
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        let all = (0..10).map(|_| caller.get("/metrics"));
+        assert!(futures_util::future::join_all(all).await.iter().all(|answered| answered.status == 200));
+    }
+    let turns = began.elapsed().as_secs() / 2 + 1;
+    // One of them was our own.
+    let asked = infos(&redis).await - before - 1;
+    assert!((1..=turns).contains(&asked), "{asked} times, in {turns} turns");
 }
 
 #[tokio::test]

@@ -5,9 +5,8 @@
 mod change;
 mod select;
 
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,7 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::select::{FilterText, Select};
-use super::{Api, ApiError};
+use super::body::Small;
+use super::{Api, ApiError, InPath};
 use crate::model::EntryId;
 use crate::operate::dead::{self, Whole, as_json};
 use crate::store::Redis;
@@ -68,8 +68,8 @@ async fn list(
 }
 
 /// With its payload as it was pushed.
-async fn show(State(redis): State<Redis>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let id = id_of(&id)?;
+async fn show(State(redis): State<Redis>, id: InPath) -> Result<Response, ApiError> {
+    let id = id_of(&id?.0)?;
     let (found, body) = redis.dead_letter(&id).await?.ok_or_else(|| missing(&id))?;
     // Not by way of a `Value`: the payload stays as it was pushed, byte for byte.
     let text = serde_json::to_string(&Whole::new(&found, &body))
@@ -77,7 +77,7 @@ async fn show(State(redis): State<Redis>, Path(id): Path<String>) -> Result<Resp
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
-async fn replay(State(redis): State<Redis>, body: Bytes) -> Result<Json<Value>, ApiError> {
+async fn replay(State(redis): State<Redis>, Small(body): Small) -> Result<Json<Value>, ApiError> {
     change::replay(&redis, Select::of_body(&body)?).await.map(Json)
 }
 
@@ -88,8 +88,8 @@ async fn purge(
     change::purge(&redis, query?.0.select()?).await.map(Json)
 }
 
-async fn purge_one(State(redis): State<Redis>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let id = id_of(&id)?;
+async fn purge_one(State(redis): State<Redis>, id: InPath) -> Result<Json<Value>, ApiError> {
+    let id = id_of(&id?.0)?;
     match redis.purge(std::slice::from_ref(&id)).await? {
         0 => Err(missing(&id)),
         purged => Ok(Json(json!({ "purged": purged }))),

@@ -121,6 +121,10 @@ pub(super) struct PurgeQuery {
 impl Select {
     /// What the body of a replay asks for.
     pub(super) fn of_body(body: &[u8]) -> Result<Self, ApiError> {
+        // Else an array would be read as one, by the order of its fields.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(ApiError::bad_request("the body is no request to replay: it is not a JSON object"));
+        }
         let asked: ReplayBody = serde_json::from_slice(body)
             .map_err(|error| ApiError::bad_request(format!("the body is no request to replay: {error}")))?;
         let rate = asked.rate.map(dead::rate).transpose();
@@ -184,6 +188,8 @@ mod tests {
             "",
             "{}",
             "[]",
+            r#"[["1-0"]]"#,
+            "[null,null,true]",
             r#"{"filter":{}}"#,
             r#"{"filter":null}"#,
             r#"{"ids":[]}"#,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{PathName, QueryOf, none, stored, unusable};
+use super::{InPath, QueryOf, none, stored, unusable};
 use crate::api::instance::checked;
 use crate::api::{Api, ApiError};
 use crate::flow::try_out;
@@ -27,7 +27,7 @@ pub(super) struct Asked {
 /// One real attempt. It is neither retried nor does it become a dead letter.
 pub(super) async fn run(
     State(api): State<Api>,
-    path: PathName,
+    path: InPath,
     query: QueryOf<Asked>,
 ) -> Result<Json<Value>, ApiError> {
     let name = checked(path?.0)?;
