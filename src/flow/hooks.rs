@@ -52,7 +52,8 @@ impl Hooks {
         instances: &[&str],
         version: Option<u64>,
     ) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
-        if let Some(version) = version {
+        // Also where no webhook is wanted: what else is held against this version has to learn that it moved.
+        if let Some(version) = version.filter(|version| *version == self.version()) {
             let found = self.find(version, instances);
             if found.len() == instances.len() {
                 return Ok(found);

@@ -246,3 +246,33 @@ async fn what_is_paused_for_too_long_is_given_up_as_anything_that_waits() {
     assert_eq!(redis.dead().await[0]["reason"], b"expired");
     assert_eq!(receiver.count(), 0);
 }
+
+/// No webhook is looked up for these, and yet the worker learns of the pause.
+#[tokio::test]
+async fn the_global_destination_can_be_paused_where_no_event_has_an_instance() {
+    let redis = RedisServer::start();
+    let receiver = Receiver::working_from(1).await;
+    let url = receiver.url("/");
+    let settings = [
+        ("WEBHOOK_GLOBAL_ENABLED", "true"),
+        ("WEBHOOK_GLOBAL_URL", url.as_str()),
+        ("WEBHOOK_EVENTS_CALL", "true"),
+    ];
+    let caller = Caller::start(&redis, &settings).await;
+    caller.until_ready().await;
+    redis.push(r#"{"event":"call"}"#).await;
+    receiver.wait_for(1).await;
+    assert_eq!(order(&caller, "global", "pause").await["changed"], true);
+    for _ in 0..5 {
+        redis.push(r#"{"event":"call"}"#).await;
+    }
+    until("them to be parked", || async {
+        show(&caller, "global").await["parked"]["deliveries"] == 5 && receiver.count() == 1
+    })
+    .await;
+    assert_eq!(order(&caller, "global", "resume").await["changed"], true);
+    receiver.wait_for(6).await;
+    redis.until_settled().await;
+    redis.push(r#"{"event":"call"}"#).await;
+    receiver.wait_for(7).await;
+}
