@@ -1,12 +1,13 @@
 //! Parking: deliveries that cannot begin now leave the process.
 //!
 //! It has a queue of its own, so that a flood that is parked does not hold up the settlements of others, and is done by
-//! many at a time, so that it costs little; one call at a time, so that others have their turns at Redis between.
+//! many at a time, so that it costs little; a little at a time, so that others have their turns at Redis between.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,8 @@ const BATCH: usize = 256;
 /// … and for how long more are waited for: nobody waits for them to be parked, and one by one they would cost several
 /// times as much.
 const LINGER: Duration = Duration::from_millis(10);
-/// How many are parked in one call, and past how many bytes of payload it is fewer: it takes Redis a third of a
-/// millisecond.
+/// How many are parked at a time, in one call or in a few to different destinations, and past how many bytes of payload
+/// it is fewer: it takes Redis a third of a millisecond.
 const AT_A_TIME: usize = 32;
 const AT_A_TIME_BYTES: usize = 1024 * 1024;
 
@@ -49,8 +50,8 @@ impl Parker {
         let mut at_hand = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut at_hand, BATCH).await > 0 {
             gather(&mut queue, &mut at_hand).await;
-            for some in calls(&at_hand) {
-                if self.park(some, give_up).await.is_err() {
+            for round in rounds(calls(&at_hand)) {
+                if self.park(round, give_up).await.is_err() {
                     return;
                 }
             }
@@ -58,8 +59,8 @@ impl Parker {
         }
     }
 
-    /// Parks deliveries of one call; tries until it is done, or cannot be.
-    async fn park(&self, mut left: Vec<&ToWait>, give_up: &CancellationToken) -> Result<(), GivenUp> {
+    /// Parks deliveries of a few calls; tries until it is done, or cannot be.
+    async fn park(&self, mut left: Vec<Vec<&ToWait>>, give_up: &CancellationToken) -> Result<(), GivenUp> {
         let mut tries = Tries::new(&self.redis, "park", give_up);
         let (mut batch, mut again) = (Batch::default(), false);
         loop {
@@ -79,40 +80,60 @@ impl Parker {
         Ok(())
     }
 
-    /// One try to park what is `left`; what was parked is not parked again.
+    /// One try of the calls that are `left`; what was parked is not parked again.
     async fn try_once(
         &self,
-        left: &mut Vec<&ToWait>,
+        left: &mut Vec<Vec<&ToWait>>,
         batch: &mut Batch,
         again: bool,
     ) -> Result<(), StoreError> {
-        let deliveries: Vec<&Delivery> = left.iter().map(|parking| &*parking.delivery).collect();
-        if let Some(first) = left.first() {
-            let results = self
-                .redis
-                .park(&ToPark { deliveries: &deliveries, reason: first.reason, wait: wait(left) })
-                .await?;
-            let (mut failed, mut first_error) = (Vec::new(), None);
-            for (parking, result) in left.drain(..).zip(results) {
-                match result {
-                    Ok(ownership) => {
-                        let delivery = Some(&*parking.delivery);
-                        if batch.failed(delivery, ownership, Failed::Parked, again) == Ownership::Ours {
-                            self.metrics.parked(parking.reason);
-                        }
-                    }
-                    Err(error) => {
-                        first_error.get_or_insert(error);
-                        failed.push(parking);
-                    }
+        let replies = join_all(left.iter().map(|call| self.call(call))).await;
+        let (mut failed, mut first_error) = (Vec::new(), None);
+        for (call, reply) in left.drain(..).zip(replies) {
+            match reply {
+                Ok(results) => self.settled(&call, results, batch, again),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                    failed.push(call);
                 }
             }
-            *left = failed;
-            if let Some(error) = first_error {
-                return Err(error);
+        }
+        *left = failed;
+        match first_error {
+            Some(error) => Err(error),
+            None => batch.acknowledge(&self.redis).await,
+        }
+    }
+
+    async fn call(&self, call: &[&ToWait]) -> Result<Vec<Result<Ownership, StoreError>>, StoreError> {
+        let deliveries: Vec<&Delivery> = call.iter().map(|parking| &*parking.delivery).collect();
+        let Some(first) = call.first() else { return Ok(Vec::new()) };
+        self.redis.park(&ToPark { deliveries: &deliveries, reason: first.reason, wait: wait(call) }).await
+    }
+
+    /// Notes what became of a call's deliveries. One that alone could not be parked has an event whose key is not
+    /// posthaste's: that does not pass with time, and the others do not wait for it.
+    fn settled(
+        &self,
+        call: &[&ToWait],
+        results: Vec<Result<Ownership, StoreError>>,
+        batch: &mut Batch,
+        again: bool,
+    ) {
+        for (parking, result) in call.iter().zip(results) {
+            match result {
+                Ok(ownership) => {
+                    let delivery = Some(&*parking.delivery);
+                    if batch.failed(delivery, ownership, Failed::Parked, again) == Ownership::Ours {
+                        self.metrics.parked(parking.reason);
+                    }
+                }
+                Err(error) => {
+                    let id = parking.delivery.event.id.as_str();
+                    tracing::error!(id, %error, "cannot be parked; its entry stays pending and is attempted again");
+                }
             }
         }
-        batch.acknowledge(&self.redis).await
     }
 }
 
@@ -162,4 +183,26 @@ fn calls(parkings: &[ToWait]) -> Vec<Vec<&ToWait>> {
         }
     }
     calls
+}
+
+/// Calls that are made together, in rounds after one another: each as much as one call may park. Where much is for many
+/// destinations, a round trip for each would hold up the reader.
+fn rounds(calls: Vec<Vec<&ToWait>>) -> Vec<Vec<Vec<&ToWait>>> {
+    let mut rounds: Vec<Vec<Vec<&ToWait>>> = Vec::new();
+    let (mut deliveries, mut bytes) = (0, 0);
+    for call in calls {
+        let heavy: usize = call.iter().map(|parking| parking.delivery.event.envelope.payload().len()).sum();
+        let count = call.len();
+        let has_room = deliveries + count <= AT_A_TIME && bytes + heavy <= AT_A_TIME_BYTES;
+        match rounds.last_mut().filter(|_| has_room) {
+            Some(round) => round.push(call),
+            None => {
+                (deliveries, bytes) = (0, 0);
+                rounds.push(vec![call]);
+            }
+        }
+        deliveries += count;
+        bytes += heavy;
+    }
+    rounds
 }
