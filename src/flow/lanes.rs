@@ -94,6 +94,8 @@ struct Entry<T> {
     due: bool,
     /// What it adds to the totals.
     untrusted: usize,
+    /// 1 where its breaker is not closed.
+    down: usize,
     quick: usize,
 }
 
@@ -116,6 +118,8 @@ pub(super) struct Lanes<T> {
     known: VecDeque<(Duration, Destination)>,
     running: usize,
     untrusted: usize,
+    /// Lanes whose breaker is not closed.
+    down: usize,
     /// Since when the slots of lanes that are not trusted are all taken.
     untrusted_full: Option<Duration>,
     waiting: usize,
@@ -138,6 +142,7 @@ impl<T: Load> Lanes<T> {
             known: VecDeque::new(),
             running: 0,
             untrusted: 0,
+            down: 0,
             untrusted_full: None,
             waiting: 0,
             bytes: 0,
@@ -301,6 +306,7 @@ impl<T: Load> Lanes<T> {
             wakes: None,
             due: false,
             untrusted: 0,
+            down: 0,
             quick: 0,
         };
         self.lanes.entry(to.clone()).or_insert_with(|| {
@@ -316,6 +322,9 @@ impl<T: Load> Lanes<T> {
         let untrusted = if is_trusted { 0 } else { entry.lane.in_flight() };
         self.untrusted = self.untrusted - entry.untrusted + untrusted;
         entry.untrusted = untrusted;
+        let down = usize::from(!entry.lane.is_closed());
+        self.down = self.down - entry.down + down;
+        entry.down = down;
         let is_quick = entry.place != Place::Crowded && entry.lane.wait(entry.waiting.len(), now) <= QUICK;
         let quick = if is_quick { entry.waiting.len() } else { 0 };
         self.quick = self.quick - entry.quick + quick;

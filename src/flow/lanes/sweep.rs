@@ -76,6 +76,7 @@ impl<T: Load> Lanes<T> {
             let is_idle = entry.lane.in_flight() + entry.waiting.len() == 0;
             let is_old = now.saturating_sub(entry.active) >= FORGET;
             if is_idle && is_old && !entry.parked && !entry.fetching {
+                self.down -= entry.down;
                 self.lanes.remove(&to);
             } else {
                 self.refresh(&to, now);

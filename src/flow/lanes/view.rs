@@ -41,7 +41,7 @@ impl<T: Load> Lanes<T> {
 
     /// How many lanes there are, and of how many the breaker is not closed.
     pub(in crate::flow) fn count(&self) -> (usize, usize) {
-        (self.lanes.len(), self.lanes.values().filter(|entry| !entry.lane.is_closed()).count())
+        (self.lanes.len(), self.down)
     }
 
     /// Up to `limit` lanes in the order of their destinations, behind `after`. It looks at each lane once, and keeps

@@ -112,6 +112,8 @@ proptest! {
             prop_assert_eq!(lanes.running, running.len());
             prop_assert!(running.len() <= slots);
             prop_assert_eq!(begun + parks.len() + lanes.waiting, number, "nothing vanishes");
+            let down = lanes.lanes.values().filter(|entry| !entry.lane.is_closed()).count();
+            prop_assert_eq!(lanes.count(), (lanes.lanes.len(), down));
             let (mut waiting, mut bytes) = (0, 0);
             for entry in lanes.lanes.values() {
                 prop_assert!(entry.lane.in_flight() <= slots.div_ceil(2));
@@ -138,6 +140,6 @@ proptest! {
         prop_assert_eq!(parks.len(), 0, "what is parked comes back");
         lanes.sweep(now + 2 * FORGET);
         prop_assert_eq!(lanes.lanes.len(), 0, "lanes nobody needs are forgotten");
-        prop_assert_eq!(lanes.untrusted, 0);
+        prop_assert_eq!((lanes.untrusted, lanes.down), (0, 0));
     }
 }
