@@ -86,7 +86,7 @@ impl Api {
     /// All routes.
     fn router(self) -> Router {
         let keyed = Router::new()
-            .merge(dead::routes())
+            .merge(dead::routes(&self))
             .merge(destinations::routes())
             .merge(events::routes(&self))
             .merge(explain::routes())

@@ -10,8 +10,10 @@ use super::events::array;
 use super::{GROUP, Ownership, Redis, StoreError, script};
 use crate::model::{DeadReason, Destination, EntryId, EventKey, Receipt, Source};
 
-/// How many dead letters are looked at in one command.
+/// How many dead letters are looked at in one command …
 const PAGE: usize = 200;
+/// … and how many bytes of payloads, which Redis copies to look at them: others have their turns between.
+const PAGE_BYTES: usize = 8 << 20;
 
 /// A dead letter as it is kept, less its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +165,8 @@ impl Redis {
         self.dead_letters_of(filter, from, limit, usize::MAX).await
     }
 
-    /// The same, of at most `pages` × 200 that are looked at: there may be more even where none was found.
+    /// The same, of what is found in `looks` looks at up to 200 letters or 8 MiB of payloads: there may be more even where
+    /// none was found.
     ///
     /// # Errors
     /// When Redis does not answer.
@@ -172,18 +175,19 @@ impl Redis {
         filter: &DeadFilter,
         from: Option<&EntryId>,
         limit: usize,
-        pages: usize,
+        looks: usize,
     ) -> Result<DeadPage, StoreError> {
         let (oldest, newest) = filter.span();
         let mut from = from.map_or(newest, ToString::to_string);
         let mut letters = Vec::new();
-        let mut looked_at = 0;
+        let mut looks_left = looks;
         loop {
-            let page = self.dead_page("newest", &from, &oldest).await?;
-            let whole = page.len() == PAGE;
+            let is_enough = looks_left == 0;
+            looks_left = looks_left.saturating_sub(1);
+            let count = if is_enough { 1 } else { PAGE };
+            let (page, has_more) = self.dead_page("newest", &from, &oldest, count).await?;
             for letter in page {
-                looked_at += 1;
-                if letters.len() == limit || looked_at / PAGE >= pages {
+                if letters.len() == limit || is_enough {
                     return Ok(DeadPage { letters, next: Some(letter.id) });
                 }
                 from = format!("({}", letter.id);
@@ -191,14 +195,14 @@ impl Redis {
                     letters.push(letter);
                 }
             }
-            if !whole {
+            if !has_more {
                 return Ok(DeadPage { letters, next: None });
             }
         }
     }
 
-    /// Up to 200 dead letters that match `filter`, the oldest first, after `after` and up to `last`; and the
-    /// id of the last that was looked at, none at the end. To work through all of them.
+    /// Of up to 200 dead letters, or 8 MiB of payloads, those that match `filter`, the oldest first, after `after` and
+    /// up to `last`; and the id of the last that was looked at, none at the end. To work through all of them.
     ///
     /// # Errors
     /// When Redis does not answer.
@@ -210,7 +214,7 @@ impl Redis {
     ) -> Result<DeadPage, StoreError> {
         let (oldest, _) = filter.span();
         let from = after.map_or(oldest, |after| format!("({after}"));
-        let mut letters = self.dead_page("oldest", &from, last.as_str()).await?;
+        let mut letters = self.dead_page("oldest", &from, last.as_str(), PAGE).await?.0;
         let next = letters.last().map(|letter| letter.id.clone());
         letters.retain(|letter| {
             filter.until_ms.is_none_or(|until| letter.id.ms() < until) && filter.matches(&letter.letter)
@@ -218,11 +222,18 @@ impl Redis {
         Ok(DeadPage { letters, next })
     }
 
-    async fn dead_page(&self, order: &str, from: &str, to: &str) -> Result<Vec<DeadSource>, StoreError> {
+    /// Up to `count` letters, fewer where they are large; and whether there may be more.
+    async fn dead_page(
+        &self,
+        order: &str,
+        from: &str,
+        to: &str,
+        count: usize,
+    ) -> Result<(Vec<DeadSource>, bool), StoreError> {
         let mut page = script::DEAD_PAGE.key(self.keys().dead());
-        page.arg(order).arg(from).arg(to).arg(PAGE);
-        let entries: Vec<(String, Vec<Bytes>)> = self.script(&page).await?;
-        Ok(entries.into_iter().map(|(id, fields)| stored(&id, fields).0).collect())
+        page.arg(order).arg(from).arg(to).arg(count).arg(PAGE_BYTES);
+        let (has_more, entries): (bool, Vec<(String, Vec<Bytes>)>) = self.script(&page).await?;
+        Ok((entries.into_iter().map(|(id, fields)| stored(&id, fields).0).collect(), has_more))
     }
 
     /// One dead letter with its payload, or the entry as netstrings where it had none.
@@ -246,8 +257,8 @@ impl Redis {
     /// # Errors
     /// When Redis does not answer.
     pub async fn newest_dead_letter(&self) -> Result<Option<EntryId>, StoreError> {
-        let page = self.dead_letters(&DeadFilter::default(), None, 1).await?;
-        Ok(page.letters.into_iter().next().map(|letter| letter.id))
+        let (newest, _) = self.dead_page("newest", "+", "-", 1).await?;
+        Ok(newest.into_iter().next().map(|letter| letter.id))
     }
 
     /// Sends a dead letter on its way again. Returns whether it was there to be sent.

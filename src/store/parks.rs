@@ -131,7 +131,7 @@ impl Redis {
         };
         let (keys, source, destination) = (self.keys(), first.receipt.source, &first.destination);
         let mut park = script::PARK.key(self.key_of(source));
-        park.key(keys.park(destination)).key(keys.parks()).key(keys.parked());
+        park.key(keys.park(destination)).key(keys.parks()).key(keys.parked()).key(keys.paused());
         park.arg(GROUP).arg(&*first.receipt.consumer).arg(destination.to_string());
         park.arg(u8::from(source == Source::Ready)).arg(millis(to_park.wait)).arg(to_park.reason.as_str());
         for delivery in to_park.deliveries {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::caller::{Answered, Caller};
 use crate::support::{Receiver, RedisServer, SHORT_WAITS, until};
@@ -146,6 +148,38 @@ async fn a_letter_is_shown_with_what_was_pushed_to_the_byte() {
     let text = String::from_utf8(answered.body).unwrap();
     assert!(text.contains(&format!("\"payload\":{ODD}")), "{text}");
     assert!(text.contains("\"event_id\":\"odd-1\""), "{text}");
+}
+
+#[tokio::test]
+async fn letters_that_are_read_slowly_take_only_so_many_places() {
+    let redis = RedisServer::start();
+    let caller = Caller::start(&redis, &SHORT_WAITS).await;
+    caller.until_ready().await;
+    // More than the system takes off the worker's hands.
+    let payload = "1".repeat(24 << 20);
+    let letter =
+        ["XADD", "{webhooks}:dead", "1000-0", "id", "evt", "reason", "exhausted", "payload", &payload];
+    let _: String = redis.command(&letter).await;
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let address = caller.base.strip_prefix("http://").unwrap();
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET /dead/1000-0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
+        let mut status = [0; 12];
+        reader.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        readers.push(reader);
+    }
+    let refused = caller.get("/dead/1000-0").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert!(refused.error().contains("ask again"));
+    assert_eq!(caller.get("/dead").await.status, 200, "without payloads there is room");
+
+    readers.pop();
+    until("a place to be free", || async { caller.get("/dead/1000-0").await.status == 200 }).await;
+    let whole = caller.get("/dead/1000-0").await;
+    assert!(whole.body.len() > payload.len());
 }
 
 #[tokio::test]

@@ -607,6 +607,50 @@ async fn pages_of_dead_letters_leave_none_out_and_show_none_twice() {
 }
 
 #[tokio::test]
+async fn of_large_dead_letters_few_are_looked_at_at_a_time() {
+    let redis = RedisServer::start();
+    let mut ids = Vec::new();
+    // Small ones first, so that several are read at a time where the large ones begin.
+    for i in 0..42 {
+        let mut letter = fields(&[("id", "evt"), ("destination", "global"), ("reason", "exhausted")]);
+        letter.extend(payload("x".repeat(if i < 12 { 1 } else { 1 << 20 })));
+        ids.push(redis.push_entry_as("{webhooks}:dead", &format!("{}-0", 1000 + i), &letter).await);
+    }
+    let store = redis.store();
+    let filter = DeadFilter::default();
+    let last = store.newest_dead_letter().await.unwrap().expect("there is one");
+    assert_eq!(last.to_string(), ids[41]);
+    let (mut after, mut pages): (Option<EntryId>, Vec<Vec<String>>) = (None, Vec::new());
+    loop {
+        let page = store.dead_letters_after(&filter, after.as_ref(), &last).await.unwrap();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        pages.push(page.letters.iter().map(|letter| letter.id.to_string()).collect());
+    }
+    assert_eq!(pages.concat(), ids);
+    assert!(pages.len() >= 4, "{pages:?}");
+    assert!(pages[1..].iter().all(|page| page.len() <= 8), "{pages:?}");
+
+    let (mut from, mut seen): (Option<EntryId>, Vec<String>) = (None, Vec::new());
+    loop {
+        let page = store.dead_letters_of(&filter, from.as_ref(), 1000, 1).await.unwrap();
+        assert!(page.letters.iter().filter(|letter| letter.payload_bytes == 1 << 20).count() <= 17);
+        seen.extend(page.letters.iter().map(|letter| letter.id.to_string()));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    seen.reverse();
+    assert_eq!(seen, ids);
+    // However large they are, a page has what was asked for.
+    let all = store.dead_letters(&filter, None, 1000).await.unwrap();
+    assert_eq!((all.letters.len(), all.next), (42, None));
+}
+
+#[tokio::test]
 async fn dead_letters_are_shown_and_deleted_one_by_one() {
     let redis = RedisServer::start();
     let ids = many_letters(&redis).await;

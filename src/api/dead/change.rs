@@ -10,7 +10,7 @@ use crate::model::EntryId;
 use crate::operate::dead::{Counts, Pace, Selection};
 use crate::store::{Redis, StoreError};
 
-/// How many times 200 letters are looked at in one request.
+/// How many times up to 200 letters are looked at in one request.
 const LOOKS: usize = 50;
 /// How long a replay may take because of its rate. Clients and proxies do not wait for ever.
 const SECONDS: f64 = 20.0;

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 stream the entries were read from   2 ZSET of the destination's parked deliveries
 --       3 ZSET of destinations with parked deliveries: when to look at them next, Unix ms
---       4 hash of the same: since when and why, `<Unix ms> <reason>`   5… hash of each entry's event
+--       4 hash of the same: since when and why, `<Unix ms> <reason>`   5 hash of paused destinations
+--       6… hash of each entry's event
 -- ARGV  1 group   2 consumer   3 destination   4 "1" when the stream is the ready stream (the hashes exist already)
 --       5 ms to wait   6 why they are parked   7… for each entry: its id, "1" when this delivery is all the entry is
 --       held for, event key, Unix ms of the push, event id, traceparent or "", payload or "" to take the entry's,
@@ -10,13 +11,19 @@
 -- Returns for each entry 1; 0 when it was parked before (a reply was lost and the caller tries again); -1 when the
 -- entry is not this consumer's any more; or, in words, why its event's key cannot be used: then it stays as it is.
 --
+-- What is parked because of a pause that has ended meanwhile is behind, and is looked at at once: the end of the pause did
+-- not find it here.
+--
 -- For many at a time and with few commands for each, since a flood is thousands a second: one XPENDING tells of nearly
 -- all whose they are, and a small payload comes with the call. As in wait.lua, a large one goes from the entry to the
 -- hash inside the server, the first write is one that would free, and entries are acknowledged last. What can fail as
 -- a whole comes before the hashes: one that tells of the delivery means that the delivery is taken care of.
 local stream, park, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local destination, ready, reason = ARGV[3], ARGV[4] == '1', ARGV[6]
-local attempts, count = 'attempts:' .. destination, #KEYS - 4
+local attempts, count, wait = 'attempts:' .. destination, #KEYS - 5, tonumber(ARGV[5])
+
+local was_resumed = reason == 'paused' and redis.call('HEXISTS', KEYS[5], destination) == 0
+if was_resumed then reason, wait = 'behind', 0 end
 
 -- They came in the order of the stream, or nearly so, with few of other destinations between them.
 local owned = {}
@@ -41,7 +48,7 @@ for i = 1, count do
   if not is_owned(entry) then
     result = -1
   elseif ARGV[at + 2] ~= '1' then
-    local known = redis.pcall('HMGET', KEYS[4 + i], attempts, 'done:' .. destination)
+    local known = redis.pcall('HMGET', KEYS[5 + i], attempts, 'done:' .. destination)
     if known.err then result = known.err elseif known[1] or known[2] then result = 0 end
   end
   if result == 1 and not ready then
@@ -63,10 +70,11 @@ now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('ZADD', park, unpack(members))
 -- What is down is left alone for as long as was found out last; whatever else comes must not put it off.
 -- 0 is for at once: its webhook was changed.
-if redis.call('ZSCORE', KEYS[3], destination) ~= '0' then
-  redis.call('ZADD', KEYS[3], reason == 'down' and 'GT' or 'NX', now + ARGV[5], destination)
-end
 local known = redis.call('HGET', KEYS[4], destination)
+if redis.call('ZSCORE', KEYS[3], destination) ~= '0' then
+  local if_later = was_resumed and not (known and string.find(known, ' down', 1, true))
+  redis.call('ZADD', KEYS[3], reason == 'down' and 'GT' or if_later and 'LT' or 'NX', now + wait, destination)
+end
 if not known then
   redis.call('HSET', KEYS[4], destination, string.format('%.0f', now) .. ' ' .. reason)
 elseif reason ~= 'behind' and not string.find(known, ' ' .. reason, 1, true) then
@@ -95,9 +103,9 @@ local settled = {}
 for i = 1, #results do
   if results[i] == 1 then
     local at, failed = 8 * i - 2, nil
-    if not ready then failed = remember(KEYS[4 + i], payloads[i], at) end
+    if not ready then failed = remember(KEYS[5 + i], payloads[i], at) end
     -- With the number of attempts: once another was made, it tells nothing.
-    if not failed and ARGV[at + 8] ~= '' then redis.call('HSET', KEYS[4 + i], 'taken:' .. destination, ARGV[at + 8]) end
+    if not failed and ARGV[at + 8] ~= '' then redis.call('HSET', KEYS[5 + i], 'taken:' .. destination, ARGV[at + 8]) end
     if failed then
       results[i] = failed
       redis.call('ZREM', park, ARGV[at + 3])

@@ -209,6 +209,32 @@ async fn the_index_says_when_to_look_and_why() {
 }
 
 #[tokio::test]
+async fn what_a_pause_parks_after_its_end_is_looked_at_at_once() {
+    let (scene, minute) = (Scene::new().await, Duration::from_secs(60));
+    let park = async |reason| {
+        let delivery = delivery(&scene.taken(1).await, instance());
+        assert_eq!(short(&scene.park_for(&[&delivery], reason, minute).await), ["ours"]);
+        let park = scene.store.parked(1).await.unwrap().largest.remove(0);
+        let due = park.next_ms <= scene.store.time_ms().await.unwrap();
+        (park.reason, due)
+    };
+    assert!(scene.store.pause(&instance()).await.unwrap());
+    assert_eq!(park(ParkReason::Paused).await, ("paused".to_owned(), false));
+    scene.unpark(10).await;
+
+    // Queued before the end of the pause, and written after it.
+    assert!(scene.store.resume(&instance()).await.unwrap());
+    assert_eq!(park(ParkReason::Paused).await, ("behind".to_owned(), true));
+    scene.unpark(10).await;
+
+    // Also where others wait there already; but who is down is not asked sooner.
+    assert_eq!(park(ParkReason::Slow).await, ("slow".to_owned(), false));
+    assert_eq!(park(ParkReason::Paused).await, ("slow".to_owned(), true));
+    assert_eq!(park(ParkReason::Down).await, ("down".to_owned(), false));
+    assert_eq!(park(ParkReason::Paused).await, ("down".to_owned(), false));
+}
+
+#[tokio::test]
 async fn nothing_is_lost_where_the_park_cannot_be_written() {
     for broken in [PARK, "{webhooks}:parks", "{webhooks}:parked"] {
         let scene = Scene::new().await;
