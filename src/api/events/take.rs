@@ -269,6 +269,8 @@ impl<'a> Taking<'a> {
             Piece::TooLarge(bytes) => return Err(refused(self.ask.too_large(bytes))),
         };
         let (intake, window) = (self.intake, self.intake.settings.dedup_window);
+        // It may have become full since the body began.
+        intake.gauge.check().await?;
         let (id, is_duplicate) = match (&self.ask.key, self.ask.id()) {
             (Some(key), Some(id)) if !window.is_zero() => {
                 let once = intake.publisher.publish_once(&event, key, window).await;
