@@ -3,7 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::attempt::unix_ms;
 use crate::decide::error_event::without_secrets;
@@ -60,10 +66,11 @@ pub async fn try_out(
     let delivery = delivery(instance, &event, target.clone(), now_ms);
     let post = request::post(&delivery, &target, routes, now_ms / 1000);
     let url = display_url(&post.url);
+    let sent = post.headers.clone();
     let started = Instant::now();
     let outcome = client.post(post).await;
     let reply = match &outcome {
-        Outcome::Replied(reply) => masked(&reply.start, webhook),
+        Outcome::Replied(reply) => masked(&reply.start, webhook, &sent),
         Outcome::Failed(_) => String::new(),
     };
     let (took, signed) = (started.elapsed(), !webhook.secrets.is_empty());
@@ -125,28 +132,92 @@ fn time(ms: u64) -> String {
 }
 
 /// A reply without the secrets of the webhook: a receiver may well repeat what it was sent.
-fn masked(reply: &[u8], webhook: &Webhook) -> String {
-    let url = url::Url::parse(&webhook.url).ok();
-    let of_url = url.as_ref().into_iter().flat_map(|url| [url.password(), url.query()]).flatten();
+fn masked(reply: &[u8], webhook: &Webhook, sent: &HeaderMap) -> String {
     let values = webhook.headers.iter().map(|(_, value)| value).chain(&webhook.secrets);
-    let values = values.map(|value| value.expose().trim()).chain(of_url).map(str::as_bytes);
-    let masked = without_secrets(reply, &values.collect::<Vec<_>>());
+    let mut secrets: Vec<Vec<u8>> = values.map(|value| value.expose().trim().into()).collect();
+    for value in sent.get_all(AUTHORIZATION) {
+        secrets.extend(credentials(value.as_bytes()));
+    }
+    if let Ok(url) = Url::parse(&webhook.url) {
+        secrets.extend(secrets_of(&url));
+    }
+    let masked = without_secrets(reply, &secrets.iter().map(Vec::as_slice).collect::<Vec<_>>());
     String::from_utf8_lossy(&masked).into_owned()
+}
+
+/// The value of an `authorization`, and what of it follows the scheme.
+fn credentials(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let after_scheme = value.iter().position(|byte| *byte == b' ').map(|at| value[at..].trim_ascii());
+    [Some(value), after_scheme].into_iter().flatten().map(<[u8]>::to_vec)
+}
+
+/// What of a URL is not shown: its query and each value in it, and its userinfo; as they are written, as they are read,
+/// and as they are sent.
+fn secrets_of(url: &Url) -> Vec<Vec<u8>> {
+    let mut secrets = Vec::new();
+    let mut add = |text: &str| secrets.extend([text.into(), percent_decode_str(text).collect::<Vec<u8>>()]);
+    if let Some(query) = url.query() {
+        add(query);
+        for pair in query.split('&') {
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            add(value);
+            add(&value.replace('+', " "));
+        }
+    }
+    let (user, password) = (url.username(), url.password());
+    // A name with a password is none; one alone is a token.
+    add(password.unwrap_or(user));
+    let userinfo = format!("{user}:{}", password.unwrap_or_default());
+    if userinfo != ":" {
+        let basic = STANDARD.encode(percent_decode_str(&userinfo).collect::<Vec<u8>>());
+        secrets.extend(credentials(format!("Basic {basic}").as_bytes()));
+    }
+    secrets
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::decide::webhook::CustomEvents;
 
+    fn webhook(json: &str) -> Webhook {
+        webhook::parse(json.as_bytes(), &CustomEvents::Any).unwrap()
+    }
+
     #[test]
     fn what_a_receiver_repeats_of_the_secrets_is_masked() {
-        let json = br#"{"url":"https://u:p4ss@h/?key=8","headers":{"Authorization":"Bearer hunter2","X-A":"hunter2","X-B":"1"}}"#;
-        let webhook = webhook::parse(json, &CustomEvents::Any).unwrap();
+        let json = r#"{"url":"https://u:p4ss@h/?key=8","headers":{"Authorization":"Bearer hunter2","X-A":"hunter2","X-B":"1"}}"#;
         let said = r#"{"authorization":"Bearer hunter2","x-a":"hunter2","x-b":"1"} GET /?key=8"#;
         assert_eq!(
-            masked(said.as_bytes(), &webhook),
+            masked(said.as_bytes(), &webhook(json), &HeaderMap::new()),
             r#"{"authorization":"***","x-a":"***","x-b":"1"} GET /?***"#
         );
+    }
+
+    #[test]
+    fn each_part_of_the_url_is_masked_as_it_is_written_and_as_it_is_read() {
+        let webhook = webhook(r#"{"url":"https://ann:p%40ss@h/a?token=s3%2Fcret&n=12&note=a+b%21c&bare"}"#);
+        for (said, shown) in [
+            ("unknown token s3%2Fcret", "unknown token ***"),
+            (r#"{"token":"s3/cret","n":"12"}"#, r#"{"token":"***","n":"12"}"#),
+            ("a+b%21c, a+b!c, a b!c", "***, ***, ***"),
+            ("ann has p%40ss or p@ss", "ann has *** or ***"),
+            ("authorization: Basic YW5uOnBAc3M=", "authorization: ***"),
+            ("sent YW5uOnBAc3M=", "sent ***"),
+            ("/a?token=s3%2Fcret&n=12&note=a+b%21c&bare", "/a?***"),
+            ("bare", "***"),
+        ] {
+            assert_eq!(masked(said.as_bytes(), &webhook, &HeaderMap::new()), shown);
+        }
+    }
+
+    #[test]
+    fn the_authorization_that_was_sent_is_masked_with_and_without_its_scheme() {
+        let webhook = webhook(r#"{"url":"https://token@h/"}"#);
+        let sent = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Bearer ey.ey.x"))]);
+        let said = "Bearer ey.ey.x is not ey.ey.x; token Basic dG9rZW46";
+        assert_eq!(masked(said.as_bytes(), &webhook, &sent), "*** is not ***; *** ***");
     }
 }

@@ -113,7 +113,8 @@ impl Client {
         }
     }
 
-    /// Checks where a proxy is to connect to, by what its name leads to here.
+    /// Checks where a proxy is to connect to, by what its name leads to here. The proxy resolves it by itself and takes
+    /// which address it likes, so each has to be permitted.
     async fn check_resolved(&self, reach: Reach<'_>) -> Result<(), TransportError> {
         let Reach::Name(name) = reach else {
             return Ok(());
@@ -127,7 +128,7 @@ impl Client {
                  leaves that out)"
             ))
         })?;
-        permits.any_address(name, &found).map_err(refused)
+        permits.all_addresses(name, &found).map_err(refused)
     }
 }
 

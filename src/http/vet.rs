@@ -1,14 +1,17 @@
 //! Checking a webhook when it is set, for the person who sets it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use reqwest::Url;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::proxies::Proxies;
 use super::resolver::lookup;
 use crate::decide::address::Permits;
 use crate::decide::webhook::{WebhookError, check_permitted};
-use crate::model::Webhook;
+use crate::model::{Refusal, Webhook};
 
 /// How long resolving a name may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,13 +44,27 @@ pub async fn vet(webhook: &Webhook, permits: &Permits) -> Result<Vetted, Webhook
         lookup(&name).await
     };
     match timeout(PATIENCE, found).await {
-        Ok(Ok(found)) => match permits.any_address(&name, &found) {
+        Ok(Ok(found)) => match check_found(webhook, permits, &name, &found) {
             Ok(()) => Ok(Vetted::Permitted),
             Err(refusal) => Err(WebhookError::Refused(Box::new(refusal))),
         },
         Ok(Err(error)) => Ok(Vetted::Unresolved(format!("the host name could not be resolved: {error}"))),
         Err(_) => Ok(Vetted::Unresolved(format!("the host name {name} could not be resolved within 2 s"))),
     }
+}
+
+/// A proxy of the environment may take any of the addresses; else none is dialled that is not permitted.
+fn check_found(webhook: &Webhook, permits: &Permits, name: &str, found: &[IpAddr]) -> Result<(), Refusal> {
+    match goes_through_proxy(webhook) {
+        true => permits.all_addresses(name, found),
+        false => permits.any_address(name, found),
+    }
+}
+
+/// Whether attempts would go through a proxy. With one that cannot be used there are no attempts.
+fn goes_through_proxy(webhook: &Webhook) -> bool {
+    let Ok(url) = Url::parse(&webhook.url) else { return false };
+    Proxies::from_env().is_ok_and(|proxies| proxies.is_some_and(|proxies| proxies.take(&url)))
 }
 
 #[cfg(test)]

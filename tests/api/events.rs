@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::caller::{Answered, Caller};
 use crate::support::{Answer, Fields, Receiver, RedisServer, eventually, until};
+use crate::wire::Wire;
 
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 
@@ -507,6 +508,28 @@ async fn no_more_is_taken_than_may_wait() {
     redis.end_all_waits().await;
     eventually("room", || async { (caller.post("/events", event(0)).await.status == 202).then_some(()) })
         .await;
+}
+
+#[tokio::test]
+async fn what_began_while_there_was_room_is_asked_again_when_it_has_come() {
+    for body in [event(1), format!("[{}]", event(1))] {
+        let redis = RedisServer::start();
+        let caller = still(&redis, &[("BACKLOG_LIMIT", "1")]).await;
+        let mut wire = Wire::connect(&caller).await;
+        let length = body.len();
+        wire.send(format!(
+            "POST /events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nexpect: 100-continue\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await;
+        // It is asked for once there is known to be room.
+        assert_eq!(wire.status(Duration::from_secs(5)).await, Some(100));
+        assert_eq!(caller.post("/events", event(0)).await.status, 202);
+        wire.send(&body).await;
+        let said = wire.until_closed(Duration::from_secs(5)).await.expect("it answers");
+        assert!(said.contains("HTTP/1.1 503") && said.contains("BACKLOG_LIMIT allows 1"), "{said}");
+        assert_eq!(payloads(&redis).await, [event(0)]);
+    }
 }
 
 #[tokio::test]

@@ -73,8 +73,9 @@ impl Shares {
 }
 
 impl Share<'_> {
-    /// Waits until it may hold so many bytes.
+    /// Waits until it may hold so many bytes, or all of its body if that is less.
     pub(super) async fn grow_to(&mut self, bytes: usize) -> Result<(), Busy> {
+        let bytes = bytes.min(self.length);
         while self.taken.is_empty() || self.bytes() < bytes {
             let Some(pool) = self.of.pools.get(self.taken.len()) else { return Ok(()) };
             let bytes = pool.each.min(self.length);
@@ -104,8 +105,9 @@ impl Share<'_> {
 
     /// Whether an event that is still coming may have so many bytes.
     pub(super) fn holds(&self, bytes: usize) -> bool {
-        let is_large = self.taken.len() > 1;
-        bytes <= if is_large { self.bytes() } else { FIRST_EVENT_BYTES }
+        let is_for_it_alone = self.taken.len() > 1;
+        let is_for_the_body = self.bytes() >= self.length;
+        bytes <= if is_for_it_alone || is_for_the_body { self.bytes() } else { FIRST_EVENT_BYTES }
     }
 }
 
@@ -145,6 +147,23 @@ mod tests {
         for (pool, bytes) in shares.pools.iter().zip([8 * MB, 8 * MB, 16 * MB]) {
             assert_eq!(pool.free.available_permits(), bytes / UNIT_BYTES, "all is given back");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_the_first_pool_has_room_for_waits_for_no_other() {
+        let shares = self::shares(32 * MB, 16 * MB);
+        let mut large = shares.of_body(None);
+        large.grow_to(10 * MB).await.unwrap();
+        for length in [100_000, SMALL_BYTES] {
+            let mut share = shares.of_body(Some(length as u64));
+            share.grow_to(1).await.unwrap();
+            share.grow_to(SMALL_BYTES + 1).await.unwrap();
+            assert_eq!((share.bytes(), share.taken.len()), (length, 1));
+            assert!(share.holds(length), "one event may be all of it");
+        }
+        let mut longer = shares.of_body(Some(SMALL_BYTES as u64 + 1));
+        longer.grow_to(SMALL_BYTES + 1).await.unwrap();
+        assert_eq!((longer.bytes(), longer.taken.len()), (SMALL_BYTES + 1, 2));
     }
 
     #[tokio::test]

@@ -22,8 +22,10 @@ use crate::store::{Once, Published, StoreError};
 
 /// A batch is pushed once it has so many bytes …
 const BATCH_BYTES: usize = 64 * 1024;
-/// … or so many events (a body that is no longer than a batch is one, however many they are).
+/// … or so many events.
 const BATCH_EVENTS: usize = 512;
+/// A body that is no longer is one batch, however many events it has: of tiny ones, each costs many times its length.
+const SHORT_BYTES: u64 = 8 * 1024;
 /// How long one event may take to come: meanwhile it holds its share of the memory.
 const WHOLE: Duration = Duration::from_secs(120);
 /// When a producer should try again that found no room.
@@ -65,7 +67,7 @@ struct Taking<'a> {
     share: Share<'a>,
     batch: Batch,
     report: Report,
-    /// Whether the body is no longer than a batch: then a list is pushed when all of it is known to be one.
+    /// Whether the body is short: then a list is pushed when all of it is known to be one.
     is_short: bool,
     /// Since when what is held has been coming.
     began: Option<Instant>,
@@ -97,7 +99,7 @@ impl<'a> Taking<'a> {
             share: intake.shares.of_body(ask.length),
             batch: Batch::default(),
             report: Report::default(),
-            is_short: ask.length.is_some_and(|length| length <= BATCH_BYTES as u64),
+            is_short: ask.length.is_some_and(|length| length <= SHORT_BYTES),
             began: None,
         }
     }
@@ -269,6 +271,8 @@ impl<'a> Taking<'a> {
             Piece::TooLarge(bytes) => return Err(refused(self.ask.too_large(bytes))),
         };
         let (intake, window) = (self.intake, self.intake.settings.dedup_window);
+        // It may have become full since the body began.
+        intake.gauge.check().await?;
         let (id, is_duplicate) = match (&self.ask.key, self.ask.id()) {
             (Some(key), Some(id)) if !window.is_zero() => {
                 let once = intake.publisher.publish_once(&event, key, window).await;

@@ -100,6 +100,15 @@ impl Permits {
         }
         refused.map_or(Ok(()), Err)
     }
+
+    /// Checks the addresses of a host that is not listed, where somebody else chooses among them (a proxy, which
+    /// resolves by itself): each has to be one that may be sent to.
+    ///
+    /// # Errors
+    /// For the first that may not be.
+    pub fn all_addresses(&self, host: &str, addresses: &[IpAddr]) -> Result<(), Refusal> {
+        addresses.iter().try_for_each(|address| self.address(host, *address))
+    }
 }
 
 fn is_this_machine(name: &str) -> bool {
@@ -226,6 +235,18 @@ mod tests {
         let refusal = none.any_address("h.", &[private]).unwrap_err();
         assert_eq!((refusal.host.as_str(), refusal.address, refusal.what), ("h", private, "private"));
         assert_eq!(none.any_address("h", &[]), Ok(()));
+    }
+
+    #[test]
+    fn one_address_that_may_not_be_sent_to_is_too_many_where_another_chooses() {
+        let [private, public, other] =
+            ["10.0.0.1", "8.8.8.8", "1.1.1.1"].map(|address| address.parse().unwrap());
+        let none = Permits::default();
+        for mixed in [[private, public], [public, private]] {
+            assert_eq!(none.all_addresses("h", &mixed).unwrap_err().address, private);
+        }
+        assert_eq!(none.all_addresses("h", &[public, other]), Ok(()));
+        assert_eq!(permits(&[], &["10.0.0.0/8"]).all_addresses("h", &[public, private]), Ok(()));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Reading a webhook's settings, in whichever of their spellings.
 
 use super::given::{Given, Setting};
+use super::url::check_not_masked;
 use super::{CustomEvents, WebhookError, check_url, headers_map, signers};
 use crate::model::Webhook;
 
@@ -8,8 +9,9 @@ use crate::model::Webhook;
 /// generation. What is null counts as not given. `enabled` defaults to true, everything else to off or empty.
 ///
 /// The URL is trimmed and checked, unless the webhook is switched off: switching off works whatever the URL is, and
-/// Evolution API's clients do it with an empty one. Of event names, those `custom` allows are accepted beside the known
-/// ones; to read what is stored already, pass [`CustomEvents::Any`].
+/// Evolution API's clients do it with an empty one. Only one that was masked for showing is refused even then: it would
+/// replace the one that is stored. Of event names, those `custom` allows are accepted beside the known ones; to read
+/// what is stored already, pass [`CustomEvents::Any`].
 ///
 /// # Errors
 /// When it is not a JSON object, a key or event is unknown, a value has the wrong type, one setting is given twice with
@@ -36,6 +38,8 @@ fn of(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError>
             return Err(WebhookError::NoUrl);
         }
         check_url(&url)?;
+    } else {
+        check_not_masked(&url)?;
     }
     let headers = given.headers()?;
     headers_map(&headers)?;
@@ -60,6 +64,7 @@ fn of(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::webhook::UrlError;
     use crate::model::EventName;
 
     fn read(json: &str) -> Result<Webhook, WebhookError> {
@@ -132,6 +137,10 @@ mod tests {
         assert!(read(r#"{"enabled":false}"#).is_ok());
         for json in [r#"{"url":""}"#, "{}", r#"{"url":null}"#, r#"{"enabled":true,"url":" "}"#] {
             assert_eq!(read(json).unwrap_err(), WebhookError::NoUrl, "{json}");
+        }
+        for url in ["https://***@h/", "https://h/a?***", "https://h/#***", "h?***"] {
+            let error = read(&format!(r#"{{"enabled":false,"url":"{url}"}}"#)).unwrap_err();
+            assert_eq!(error, WebhookError::Url(UrlError::Masked), "{url}");
         }
         let on_again = read(r#"{"enabled":true,"url":"https://h/","disabledReason":"gone"}"#).unwrap();
         assert_eq!(on_again.disabled_reason, None);

@@ -6,7 +6,8 @@ use crate::model::Webhook;
 
 /// Checks that the webhook of an instance asks for nothing that the operator does not permit, as far as that is known
 /// without resolving its host's name. What is left is returned: that name, each address of which has to be checked
-/// ([`Permits::any_address`]). A webhook that is switched off asks for nothing.
+/// ([`Permits::any_address`], through a proxy [`Permits::all_addresses`]). A webhook that is switched off asks for
+/// nothing.
 ///
 /// # Errors
 /// For a URL at an address that is not permitted, and for `insecure_tls` where that is not. Both name the setting.

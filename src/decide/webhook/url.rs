@@ -68,12 +68,7 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
         return Err(UrlError::NoHost);
     }
-    if rest.starts_with(&format!("{MASK}@"))
-        || url.ends_with(&format!("?{MASK}"))
-        || url.ends_with(&format!("#{MASK}"))
-    {
-        return Err(UrlError::Masked);
-    }
+    check_not_masked(url)?;
     let parsed = ::url::Url::parse(url).map_err(|error| match error {
         ::url::ParseError::EmptyHost => UrlError::NoHost,
         error => UrlError::Malformed(error.to_string()),
@@ -81,6 +76,19 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     // What the HTTP client makes of it in the end.
     parsed.as_str().parse::<http::Uri>().map_err(|error| UrlError::Malformed(error.to_string()))?;
     Ok(())
+}
+
+/// Checks that a URL, whatever else it is, was not masked for showing and then handed in: it would replace the one that
+/// is stored.
+///
+/// # Errors
+/// [`UrlError::Masked`].
+pub(super) fn check_not_masked(url: &str) -> Result<(), UrlError> {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let is_masked = after_scheme.starts_with(&format!("{MASK}@"))
+        || url.ends_with(&format!("?{MASK}"))
+        || url.ends_with(&format!("#{MASK}"));
+    if is_masked { Err(UrlError::Masked) } else { Ok(()) }
 }
 
 /// Whether this looks like a URL's scheme (RFC 3986, 3.1), and not like the start of a query with a URL in it.
