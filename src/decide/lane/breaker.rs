@@ -70,15 +70,15 @@ pub(super) struct Breaker {
     state: State,
     /// How long it opens the next time.
     interval: Duration,
-    /// Whether a probe failed, and nothing but probes succeeded since.
-    missed: bool,
+    /// What the next probe is made with.
+    pick: Pick,
 }
 
 const CLOSED: State = State::Closed { failures: 0, spent: Duration::ZERO };
 
 impl Breaker {
     pub(super) fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: CLOSED, interval: settings.first, missed: false }
+        Self { settings, state: CLOSED, interval: settings.first, pick: Pick::Oldest }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -107,13 +107,16 @@ impl Breaker {
     ///
     /// A receiver may fail with some events only. Those that opened the breaker were the oldest, and those that are
     /// retried come back to the front: were it asked with these only, it would not be found out that it takes others.
+    /// Nor with others only, where it takes none at the first attempt. So they take turns.
     pub(super) fn pick(&self) -> Pick {
-        if self.missed { Pick::Late } else { Pick::Oldest }
+        self.pick
     }
 
     /// The receiver is there, whichever attempt found out; true when the breaker was not closed.
     pub(super) fn alive(&mut self, is_probe: bool) -> bool {
-        self.missed &= is_probe;
+        if !is_probe {
+            self.pick = Pick::Oldest;
+        }
         let was_closed = self.is_closed();
         self.state = CLOSED;
         self.interval = self.settings.first;
@@ -133,7 +136,10 @@ impl Breaker {
                 opens
             }
             State::HalfOpen if is_probe => {
-                self.missed = true;
+                self.pick = match self.pick {
+                    Pick::Oldest => Pick::Late,
+                    Pick::Late => Pick::Oldest,
+                };
                 self.open(now, random);
                 false
             }

@@ -294,7 +294,7 @@ fn a_probe_after_one_that_failed_is_asked_for_from_elsewhere() {
     while let Some((_, ticket)) = lanes.next(now) {
         lanes.end(&to(0), ticket, Some(Sign::Failed), now, 0.5);
     }
-    for (seconds, pick) in [(5, Pick::Oldest), (10, Pick::Late), (20, Pick::Late)] {
+    for (seconds, pick) in [(5, Pick::Oldest), (10, Pick::Late), (20, Pick::Oldest)] {
         now += seconds * SECOND;
         assert!(lanes.next(now).is_none());
         assert_eq!(lanes.next_hungry(now), hunger(0, 1, pick));
