@@ -6,9 +6,12 @@ use crate::support::{Answer, Gate, Receiver, RedisServer, Worker, eventually, un
 
 /// Redis keeps what it acknowledged, whatever happens to it.
 pub(crate) const DURABLE: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-/// Failed attempts are made again after about a second.
-pub(crate) const SECOND_WAITS: [(&str, &str); 2] =
-    [("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"), ("WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF", "false")];
+/// Failed attempts are made again after about a second; so are the probes of a receiver that is down.
+pub(crate) const SECOND_WAITS: [(&str, &str); 3] = [
+    ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "1"),
+    ("WEBHOOK_RETRY_USE_EXPONENTIAL_BACKOFF", "false"),
+    ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "2"),
+];
 /// How many warnings one outage may cause: a few for each of the six stages that speak to Redis.
 const WARNINGS: usize = 24;
 
