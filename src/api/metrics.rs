@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::Api;
 use crate::flow::DEAD_AFTER;
 use crate::model::{Held, ServerFacts};
-use crate::store::{ErrorKind, LastOutage, Parked, Redis, StoreError, StreamFacts, Summary};
+use crate::store::{LastOutage, Parked, Redis, StoreError, StreamFacts, Summary};
 use crate::telemetry::Scrape;
 use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
 
@@ -125,14 +125,8 @@ impl Scraper {
 
 impl Facts {
     async fn read(redis: &Redis) -> Result<Self, StoreError> {
-        let server = match redis.server_facts().await {
-            Ok(facts) => Some(facts),
-            Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
-            // It answers, but not this user.
-            Err(_) => None,
-        };
         Ok(Self {
-            server,
+            server: redis.server_facts_if_told().await?,
             summary: redis.summary().await?,
             parked: redis.parked(PARKS).await?,
             last_outage: redis.last_outage().await?,

@@ -59,13 +59,10 @@ impl Make<'_> {
     pub(super) fn steps(&self, entry: Entry, takeovers: u32) -> Vec<Step> {
         // Those of before it was parked, too: that makes another entry of it.
         let takeovers = takeovers.saturating_add(entry.takeovers());
-        let steps: Vec<_> =
-            self.innocent(entry).into_iter().map(|step| taken_over(step, takeovers)).collect();
-        match poison::judge(takeovers) {
-            Verdict::Innocent if takeovers == 0 => steps,
-            Verdict::Innocent => steps.into_iter().map(at_once).collect(),
-            Verdict::Suspect => steps.into_iter().map(suspect).collect(),
-            Verdict::Guilty => steps.into_iter().map(|step| condemn(step, takeovers)).collect(),
+        let steps = self.innocent(entry);
+        match takeovers {
+            0 => steps,
+            _ => steps.into_iter().map(|step| judged(step, takeovers)).collect(),
         }
     }
 
@@ -245,46 +242,29 @@ fn is_owed(webhook: &Webhook, event: &Event) -> bool {
         && webhook.wants(event.envelope.name())
 }
 
-/// How often workers died that held it is kept while it is parked.
-fn taken_over(step: Step, takeovers: u32) -> Step {
-    match step {
-        Step::Attempt(delivery) => Step::Attempt(Box::new(Delivery { takeovers, ..*delivery })),
-        settle => settle,
-    }
-}
-
-/// What workers may have died of is not parked behind others: it is soon to be found out.
-fn at_once(step: Step) -> Step {
-    match step {
-        Step::Attempt(delivery) => Step::Attempt(Box::new(Delivery { was_parked: true, ..*delivery })),
-        settle => settle,
-    }
-}
-
-fn suspect(step: Step) -> Step {
-    match step {
-        Step::Attempt(delivery) => {
+/// What becomes of a step whose entry was taken over so many times, which is kept while its delivery is parked.
+fn judged(step: Step, takeovers: u32) -> Step {
+    let Step::Attempt(mut delivery) = step else { return step };
+    delivery.takeovers = takeovers;
+    match poison::judge(takeovers) {
+        // What workers may have died of is not parked behind others: it is soon to be found out.
+        Verdict::Innocent => delivery.was_parked = true,
+        Verdict::Suspect => {
             tracing::warn!(
                 id = %delivery.event.id,
                 destination = ?delivery.destination.to_string(),
                 "workers died again and again while they held this delivery; it is attempted alone"
             );
-            Step::Attempt(Box::new(Delivery { suspect: true, ..*delivery }))
+            delivery.suspect = true;
         }
-        settle => settle,
-    }
-}
-
-fn condemn(step: Step, takeovers: u32) -> Step {
-    match step {
-        Step::Attempt(delivery) => {
+        Verdict::Guilty => {
             // The attempt that would have been next was not made.
-            let delivery = Box::new(Delivery { attempt: delivery.attempt - 1, ..*delivery });
+            delivery.attempt -= 1;
             let deaths = takeovers % poison::ALONE;
             let why =
                 format!("{deaths} workers died while they held it, the last while it attempted nothing else");
-            Step::Settle(Work::Buried(delivery, DeadReason::Poison, why))
+            return Step::Settle(Work::Buried(delivery, DeadReason::Poison, why));
         }
-        settle => settle,
     }
+    Step::Attempt(delivery)
 }

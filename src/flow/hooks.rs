@@ -53,11 +53,10 @@ impl Hooks {
         version: Option<u64>,
     ) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
         // Also where no webhook is wanted: what else is held against this version has to learn that it moved.
-        if let Some(version) = version.filter(|version| *version == self.version()) {
-            let found = self.find(version, instances);
-            if found.len() == instances.len() {
-                return Ok(found);
-            }
+        if let Some(found) = version.and_then(|version| self.find(version, instances))
+            && found.len() == instances.len()
+        {
+            return Ok(found);
         }
         let unknown: Vec<&str> = {
             let known = self.lock();
@@ -65,7 +64,7 @@ impl Hooks {
         };
         let (version, stored) = self.redis.webhooks(&unknown).await?;
         self.remember(version, hooks(&unknown, stored));
-        let mut found = self.find(version, instances);
+        let mut found = self.find(version, instances).unwrap_or_default();
         let forgotten: Vec<&str> =
             instances.iter().copied().filter(|name| !found.contains_key(*name)).collect();
         if !forgotten.is_empty() {
@@ -92,14 +91,15 @@ impl Hooks {
         known.hooks.extend(read);
     }
 
-    fn find(&self, version: u64, names: &[&str]) -> HashMap<String, Arc<Hook>> {
+    /// Those of `names` that are known; none where what is known is of another version.
+    fn find(&self, version: u64, names: &[&str]) -> Option<HashMap<String, Arc<Hook>>> {
         let known = self.lock();
         if known.version != version {
-            return HashMap::new();
+            return None;
         }
         let found =
             names.iter().filter_map(|name| Some(((*name).to_owned(), Arc::clone(known.hooks.get(*name)?))));
-        found.collect()
+        Some(found.collect())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {

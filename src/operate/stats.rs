@@ -7,8 +7,7 @@ use crate::decide::fitness;
 use crate::model::format::time;
 use crate::model::{Destination, ServerFacts};
 use crate::store::{
-    AttemptLine, Counter, ErrorKind, LastOutage, Park, Parked, Redis, StoreError, StreamFacts, Summary,
-    WaitingDelivery,
+    AttemptLine, Counter, LastOutage, Park, Parked, Redis, StoreError, StreamFacts, Summary, WaitingDelivery,
 };
 
 /// How many deliveries in backoff are read.
@@ -47,14 +46,8 @@ impl Stats {
     /// # Errors
     /// When Redis does not answer.
     pub async fn read(redis: &Redis) -> Result<Self, StoreError> {
-        let server = match redis.server_facts().await {
-            Ok(facts) => Some(facts),
-            Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
-            // It answers, but not this user.
-            Err(_) => None,
-        };
         Ok(Self {
-            server,
+            server: redis.server_facts_if_told().await?,
             last_outage: redis.last_outage().await?,
             stream: redis.keys().stream().to_owned(),
             redis_url: redis.shown_url().to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::cmd;
 
-use super::{Redis, StoreError};
+use super::{ErrorKind, Redis, StoreError};
 use crate::model::ServerFacts;
 
 /// Characters that are kept of an error.
@@ -34,6 +34,18 @@ impl LastOutage {
 }
 
 impl Redis {
+    /// As [`Self::server_facts`]; none where Redis answers, but does not tell this user.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn server_facts_if_told(&self) -> Result<Option<ServerFacts>, StoreError> {
+        match self.server_facts().await {
+            Ok(facts) => Ok(Some(facts)),
+            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// What of the server bears on durability, and on whether it takes events now. Settings that CONFIG does not tell
     /// (managed servers forbid it) are none.
     ///

@@ -238,6 +238,16 @@ async fn a_rate_limit_that_two_workers_share_is_kept_where_both_have_to_begin_an
     assert!(most <= 50, "{most} within a second");
 }
 
+/// Quick retries and probes, and an ERRORS webhook that is told.
+fn telling(errors_url: &str) -> [(&str, &str); 4] {
+    [
+        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.2"),
+        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.4"),
+        ("WEBHOOK_EVENTS_ERRORS", "true"),
+        ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", errors_url),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_errors_webhook_is_told_once_that_a_destination_is_down_and_that_it_is_back() {
     let (redis, errors) = (RedisServer::start(), Receiver::start().await);
@@ -245,13 +255,7 @@ async fn the_errors_webhook_is_told_once_that_a_destination_is_down_and_that_it_
     let url = receiver.url("/sales?key=s3cr3t");
     redis.set_url("sales", &url).await;
     let errors_url = errors.url("/errors");
-    let settings = [
-        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.2"),
-        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.4"),
-        ("WEBHOOK_EVENTS_ERRORS", "true"),
-        ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", &errors_url),
-    ];
-    let _worker = Worker::start(&redis, &settings).await;
+    let _worker = Worker::start(&redis, &telling(&errors_url)).await;
     for _ in 0..2 {
         status.store(503, Ordering::SeqCst);
         push(&redis, "sales", 20).await;
@@ -286,13 +290,7 @@ async fn the_errors_webhook_is_told_of_the_return_where_the_url_was_corrected() 
     .await;
     hook(&redis, &receiver, &["wrong".to_owned()]).await;
     let errors_url = errors.url("/errors");
-    let settings = [
-        ("WEBHOOK_RETRY_INITIAL_DELAY_SECONDS", "0.2"),
-        ("WEBHOOK_RETRY_MAX_DELAY_SECONDS", "0.4"),
-        ("WEBHOOK_EVENTS_ERRORS", "true"),
-        ("WEBHOOK_EVENTS_ERRORS_WEBHOOK", &errors_url),
-    ];
-    let _worker = Worker::start(&redis, &settings).await;
+    let _worker = Worker::start(&redis, &telling(&errors_url)).await;
     push(&redis, "wrong", 20).await;
     errors.wait_for(1).await;
     redis.set_url("wrong", &receiver.url("/right")).await;
