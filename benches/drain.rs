@@ -1,45 +1,66 @@
-//! Drain: how fast one worker takes a backlog to one receiver, and what it costs.
+//! Drain: how fast a worker takes a backlog to its receivers, and what each delivery costs.
 //!
-//! `cargo bench --bench drain -- [events] [runs]`, 20000 and 5 by default. Each run has a redis-server of its own (AOF
-//! everysec), a receiver in a process of its own that answers 204 to everything, and the release binary with default
-//! settings. Printed are deliveries a second from the first arrival to the last, CPU seconds of worker and Redis for
-//! 10 000 deliveries, and the worker's peak memory; medians with their range.
+//! Each run has a redis-server of its own (AOF everysec), a receiver in a process of its own that costs next to nothing,
+//! and the release binary with default settings or a baseline (benches/support/baseline.rs). The rows take turns, so
+//! that each has its share of whatever else the machine does. Printed are deliveries a second from the first arrival
+//! to the last, CPU seconds of the worker and of Redis for 10 000 deliveries from the first arrival on, and the worker's
+//! peak memory, medians with their range; then ratios, each the median of those of the rounds.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use posthaste::{Published, Publisher};
-use support::{Process, free_port, wait_for};
+use support::figures::{greatest, least, median};
+use support::sink::{Manner, Sink};
+use support::stage::Stage;
+use support::traffic::{EVENT_BYTES, push_backlog};
+use support::{Args, until};
 
-const EVENT_BYTES: usize = 600;
-
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    if args.first().is_some_and(|arg| arg == "receive") {
-        return receive(args[1].parse().unwrap());
-    }
-    let number = |at: usize, default| args.get(at).map_or(default, |arg| arg.parse().expect("a number"));
-    let (events, runs) = (number(0, 20_000), number(1, 5));
-    println!("drain of {events} events of {EVENT_BYTES} bytes, {runs} runs");
-    let measured: Vec<Measured> = (0..runs).map(|_| run(events)).collect();
-    let print = |what: &str, of: fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = measured.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        println!("{what:<32} {:>9.2} [{:.2}–{:.2}]", values[runs / 2], values[0], values[runs - 1]);
-    };
-    print("deliveries/s", |m| m.per_second);
-    print("worker CPU-s per 10 000", |m| m.worker_cpu);
-    print("redis CPU-s per 10 000", |m| m.redis_cpu);
-    print("worker peak memory, MB", |m| m.peak_mb);
+/// Who takes the events away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Posthaste,
+    Baseline(&'static str),
 }
 
+/// One thing that is measured.
+#[derive(Clone, Debug)]
+struct Row {
+    name: String,
+    who: Who,
+    events: usize,
+    bytes: usize,
+    /// How many instances the events are of, each with a webhook of its own; 0: the global webhook has all.
+    instances: usize,
+    /// Whether the global webhook has them, too.
+    and_global: bool,
+    manner: Manner,
+    /// In how many rounds it is run at most.
+    rounds: usize,
+}
+
+impl Row {
+    fn new(name: &str, events: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            who: Who::Posthaste,
+            events,
+            bytes: EVENT_BYTES,
+            instances: 0,
+            and_global: false,
+            manner: Manner::Accepts,
+            rounds: usize::MAX,
+        }
+    }
+
+    fn deliveries(&self) -> usize {
+        self.events * if self.and_global { 2 } else { 1 }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Measured {
     per_second: f64,
     worker_cpu: f64,
@@ -47,128 +68,132 @@ struct Measured {
     peak_mb: f64,
 }
 
-fn run(events: usize) -> Measured {
-    let dir = tempfile::tempdir().unwrap();
-    let (redis_port, receiver_port) = (free_port(), free_port());
-    let redis = Process::start(
-        Command::new("redis-server")
-            .args(["--port", &redis_port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", "everysec", "--dir"])
-            .arg(dir.path()),
+fn main() {
+    let mut args = Args::of_process();
+    let events = args.number("--events", 20_000, 2000);
+    let rounds = args.number("--rounds", 5, 1);
+    let backlog = args.number("--backlog", 1_000_000, 0);
+    let instances = args.number("--instances", 100_000, 5000);
+    let only = args.text("--only");
+    args.end();
+    let mut rows = rows(events, backlog, instances);
+    if let Some(only) = &only {
+        rows.retain(|row| only.split(',').any(|name| row.name.starts_with(name)));
+    }
+    println!("drain: {events} events of {EVENT_BYTES} bytes where not said otherwise, {rounds} rounds");
+    let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); rows.len()];
+    for round in 0..rounds {
+        for (row, measured) in rows.iter().zip(&mut measured) {
+            if round < row.rounds {
+                measured.push(run(row));
+            }
+        }
+    }
+    println!(
+        "{:<18} {:>24} {:>24} {:>24} {:>18}",
+        "", "deliveries/s", "worker CPU-s/10 000", "redis CPU-s/10 000", "worker peak MB"
     );
-    let mut receiver = Process::start(
-        Command::new(std::env::current_exe().unwrap())
-            .args(["receive", &receiver_port.to_string()])
-            .stdout(Stdio::piped()),
-    );
-    wait_for(redis_port);
-    wait_for(receiver_port);
-    let redis_url = format!("redis://127.0.0.1:{redis_port}");
-    push(&redis_url, events);
-    let redis_before = redis.cpu();
+    for (row, measured) in rows.iter().zip(&measured) {
+        println!(
+            "{:<18} {:>24} {:>24} {:>24} {:>18}",
+            row.name,
+            shown(measured, 0, |m| m.per_second),
+            shown(measured, 3, |m| m.worker_cpu),
+            shown(measured, 3, |m| m.redis_cpu),
+            shown(measured, 1, |m| m.peak_mb),
+        );
+    }
+    let of = |name: &str| rows.iter().position(|row| row.name == name).map(|at| &measured[at][..]);
+    let instances = format!("instances {instances}");
+    for (name, to) in [
+        ("posthaste", "afternoon"),
+        ("posthaste", "floor"),
+        ("backlog", "posthaste"),
+        ("retry", "posthaste"),
+        ("fan-out", "posthaste"),
+        (instances.as_str(), "instances 1"),
+    ] {
+        if let (Some(these), Some(those)) = (of(name), of(to)) {
+            print_ratios(&format!("{name} / {to}"), these, those);
+        }
+    }
+}
 
-    let worker = Process::start(
-        Command::new(env!("CARGO_BIN_EXE_posthaste"))
-            .arg("run")
-            .current_dir(dir.path())
-            .env_clear()
-            .env("REDIS_URL", &redis_url)
-            .env("ADMIN_ADDR", "off")
-            .env("WEBHOOK_GLOBAL_ENABLED", "true")
-            .env("WEBHOOK_GLOBAL_URL", format!("http://127.0.0.1:{receiver_port}/"))
-            .env("WEBHOOK_EVENTS_MESSAGES_UPSERT", "true")
-            .stderr(Stdio::null()),
-    );
-    let mut seconds = String::new();
-    let mut told = receiver.0.stdout.take().unwrap();
-    ask(receiver_port, events);
-    told.read_to_string(&mut seconds).unwrap();
-    // Acknowledgements follow the last arrival by moments.
-    std::thread::sleep(Duration::from_millis(300));
-    let per = 10_000.0 / events as f64;
+fn rows(events: usize, backlog: usize, instances: usize) -> Vec<Row> {
+    let mut rows = vec![Row::new("posthaste", events)];
+    for name in ["afternoon", "floor"] {
+        rows.push(Row { who: Who::Baseline(name), ..Row::new(name, events) });
+    }
+    rows.push(Row { manner: Manner::RefusesOnce, ..Row::new("retry", events) });
+    rows.push(Row { instances: 1, and_global: true, ..Row::new("fan-out", events) });
+    for count in [1, 1000, instances] {
+        rows.push(Row { instances: count, ..Row::new(&format!("instances {count}"), instances.max(events)) });
+    }
+    rows.push(Row { bytes: 200, ..Row::new("size 200 B", events) });
+    rows.push(Row { bytes: 10_000, ..Row::new("size 10 KB", events) });
+    rows.push(Row { bytes: 1_000_000, ..Row::new("size 1 MB", (events / 50).clamp(20, 1000)) });
+    if backlog > 0 {
+        rows.push(Row { rounds: 2, ..Row::new("backlog", backlog) });
+    }
+    rows
+}
+
+fn run(row: &Row) -> Measured {
+    // A rewrite of the AOF has costs of its own.
+    let stage = Stage::start(&["--auto-aof-rewrite-percentage", "0"]);
+    let mut sink = Sink::start(row.deliveries(), row.manner);
+    let url = sink.url();
+    let names: Vec<String> = (0..row.instances.max(1)).map(|number| format!("instance-{number}")).collect();
+    if row.instances > 0 {
+        stage.set_webhooks(names.iter().map(|name| (name.clone(), url.as_str())));
+    }
+    push_backlog(&mut stage.connect(), &names, row.events, row.bytes);
+
+    let global = if row.instances == 0 || row.and_global { "true" } else { "false" };
+    let worker = match row.who {
+        Who::Baseline(name) => stage.start_baseline(name, &url),
+        Who::Posthaste => stage.start_worker_at_once(
+            "drain",
+            &[
+                ("WEBHOOK_GLOBAL_ENABLED", global),
+                ("WEBHOOK_GLOBAL_URL", &url),
+                ("WEBHOOK_EVENTS_MESSAGES_UPSERT", global),
+            ],
+        ),
+    };
+    sink.first();
+    let before = (worker.cpu(), stage.redis.cpu());
+    let seconds = sink.done();
+    if row.who == Who::Posthaste {
+        let settled = until(Duration::from_secs(10), Duration::from_millis(20), || stage.unsettled() == 0);
+        assert!(settled, "{}: {} are not settled", row.name, stage.unsettled());
+    } else {
+        // Acknowledgements follow the last arrival by moments.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let per = 10_000.0 / row.deliveries() as f64;
     Measured {
-        per_second: events as f64 / seconds.trim().parse::<f64>().unwrap(),
-        worker_cpu: worker.cpu() * per,
-        redis_cpu: (redis.cpu() - redis_before) * per,
+        per_second: row.deliveries() as f64 / seconds,
+        worker_cpu: (worker.cpu() - before.0) * per,
+        redis_cpu: (stage.redis.cpu() - before.1) * per,
         peak_mb: worker.peak_mb(),
     }
 }
 
-fn push(redis_url: &str, events: usize) {
-    let publisher = Publisher::connect(redis_url, "webhooks").unwrap();
-    let event = |n: usize| {
-        let start = format!(r#"{{"event":"messages.upsert","instance":"sales","data":{{"n":{n},"text":""#);
-        let end = r#""},"date_time":"2026-01-01T00:00:00.000Z","sender":"5500999990000@s.whatsapp.net"}"#;
-        let filler = "x".repeat(EVENT_BYTES - start.len() - end.len());
-        Published::new(format!("{start}{filler}{end}")).unwrap()
+fn shown(measured: &[Measured], digits: usize, of: fn(&Measured) -> f64) -> String {
+    let values: Vec<f64> = measured.iter().map(of).collect();
+    format!("{:.digits$} [{:.digits$}–{:.digits$}]", median(&values), least(&values), greatest(&values))
+}
+
+fn print_ratios(what: &str, these: &[Measured], those: &[Measured]) {
+    let ratio = |of: fn(&Measured) -> f64| {
+        let ratios: Vec<f64> = these.iter().zip(those).map(|(this, that)| of(this) / of(that)).collect();
+        median(&ratios)
     };
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        for first in (0..events).step_by(1000) {
-            let chunk: Vec<_> = (first..events.min(first + 1000)).map(event).collect();
-            publisher.publish_all(&chunk).await.unwrap();
-        }
-    });
-}
-
-/// Answers 204 to everything, on a thread for each connection; prints the seconds from the first to the last of as
-/// many requests as it is asked to wait for, and ends.
-fn receive(port: u16) {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    for stream in listener.incoming() {
-        let mut stream = stream.unwrap();
-        std::thread::spawn(move || {
-            stream.set_nodelay(true).unwrap();
-            let mut buffer = Vec::with_capacity(64 * 1024);
-            let mut chunk = [0; 64 * 1024];
-            loop {
-                let Ok(read) = stream.read(&mut chunk) else { return };
-                if read == 0 {
-                    return;
-                }
-                buffer.extend_from_slice(&chunk[..read]);
-                while let Some(length) = whole_request(&buffer) {
-                    if buffer.starts_with(b"WAIT ") {
-                        let text = std::str::from_utf8(&buffer[5..length]).unwrap();
-                        wait_for_count(text.trim().parse().unwrap(), &COUNT, &FIRST);
-                    }
-                    buffer.drain(..length);
-                    FIRST.get_or_init(Instant::now);
-                    COUNT.fetch_add(1, Ordering::Relaxed);
-                    if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-    }
-}
-
-fn wait_for_count(wanted: usize, count: &AtomicUsize, first: &std::sync::OnceLock<Instant>) -> ! {
-    let deadline = Instant::now() + Duration::from_secs(300);
-    while count.load(Ordering::Relaxed) < wanted {
-        assert!(Instant::now() < deadline, "only {} of {wanted} came", count.load(Ordering::Relaxed));
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    println!("{}", first.get().unwrap().elapsed().as_secs_f64());
-    std::process::exit(0)
-}
-
-/// The length of the request at the start of `buffer`, once it is whole.
-fn whole_request(buffer: &[u8]) -> Option<usize> {
-    if buffer.starts_with(b"WAIT ") {
-        return buffer.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-    }
-    let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&buffer[..head]).ok()?.to_ascii_lowercase();
-    let length =
-        text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse::<usize>().ok()?;
-    (buffer.len() >= head + length).then_some(head + length)
-}
-
-fn ask(port: u16, events: usize) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(format!("WAIT {events}\n").as_bytes()).unwrap();
-    let _ = stream.read(&mut [0; 1]);
+    println!(
+        "{what}: deliveries/s {:.2} · worker CPU {:.2} · redis CPU {:.2}",
+        ratio(|m| m.per_second),
+        ratio(|m| m.worker_cpu),
+        ratio(|m| m.redis_cpu)
+    );
 }

@@ -10,10 +10,12 @@
     reason = "programs that measure and print; each uses its own part"
 )]
 
+pub mod baseline;
 pub mod figures;
 #[path = "../../tests/support/ports.rs"]
 mod ports;
 pub mod receiver;
+pub mod sink;
 pub mod stage;
 pub mod traffic;
 
@@ -35,14 +37,17 @@ pub struct Args {
 }
 
 impl Args {
-    /// Those of this process. As `receive <port>` it is the receiver of another, and does not come back.
+    /// Those of this process. As `receive`, `sink` or `baseline` it is part of another, and does not come back.
     pub fn of_process() -> Self {
         let given: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-        if given.first().is_some_and(|arg| arg == "receive") {
-            receiver::serve(given[1].parse().expect("a port"));
-            std::process::exit(0);
+        let given_number = |at: usize| given[at].parse().expect("a number");
+        match given.first().map(String::as_str) {
+            Some("receive") => receiver::serve(given_number(1)),
+            Some("sink") => sink::serve(given_number(1), given[2].parse().expect("a count"), &given[3]),
+            Some("baseline") => baseline::run(&given[1], given_number(2), &given[3]),
+            _ => return Self { given, known: vec!["--quick"] },
         }
-        Self { given, known: vec!["--quick"] }
+        std::process::exit(0)
     }
 
     /// Whether it should be over soon, whatever the figures are worth then.

@@ -45,6 +45,12 @@ impl Stage {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// A baseline that sends to `url`; see [`super::baseline`].
+    pub fn start_baseline(&self, name: &str, url: &str) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        Process::start(command.args(["baseline", name, &self.port.to_string(), url]))
+    }
+
     /// A connection of its own.
     pub fn connect(&self) -> redis::Connection {
         redis::Client::open(self.redis_url()).unwrap().get_connection().unwrap()
@@ -68,21 +74,7 @@ impl Stage {
 
     /// The same, with settings.
     pub fn start_worker_with(&self, log: &str, settings: &[(&str, &str)]) -> Process {
-        let log = File::create(format!("{}/{log}.log", env!("CARGO_TARGET_TMPDIR"))).unwrap();
-        let level = std::env::var("BENCH_LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
-        let worker = Process::start(
-            Command::new(program())
-                .arg("run")
-                .current_dir(self.dir.path())
-                .env_clear()
-                .env("REDIS_URL", self.redis_url())
-                .env("WEBHOOK_ALLOW_CIDRS", super::HERE)
-                .env("LOG_LEVEL", level)
-                .env("ADMIN_ADDR", "off")
-                .envs(settings.iter().copied())
-                .stdin(Stdio::null())
-                .stderr(log),
-        );
+        let worker = self.start_worker_at_once(log, settings);
         let (mut redis, pid) = (self.connect(), format!("-{}-", worker.0.id()));
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -94,6 +86,31 @@ impl Stage {
             assert!(Instant::now() < deadline, "the worker does not beat");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The same, without waiting for its heartbeat. What is in `BENCH_ENV` (`NAME=value`, with spaces between) is set,
+    /// too, and `BENCH_WRAPPER` (a profiler) runs it.
+    pub fn start_worker_at_once(&self, log: &str, settings: &[(&str, &str)]) -> Process {
+        let log = File::create(format!("{}/{log}.log", env!("CARGO_TARGET_TMPDIR"))).unwrap();
+        let level = std::env::var("BENCH_LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
+        let env = std::env::var("BENCH_ENV").unwrap_or_default();
+        let wrapper = std::env::var("BENCH_WRAPPER").unwrap_or_default();
+        let program = program();
+        let mut words = wrapper.split_whitespace().chain([program.as_str(), "run"]);
+        Process::start(
+            Command::new(words.next().expect("a program"))
+                .args(words)
+                .current_dir(self.dir.path())
+                .env_clear()
+                .env("REDIS_URL", self.redis_url())
+                .env("WEBHOOK_ALLOW_CIDRS", super::HERE)
+                .env("LOG_LEVEL", level)
+                .env("ADMIN_ADDR", "off")
+                .envs(settings.iter().copied())
+                .envs(env.split_whitespace().filter_map(|pair| pair.split_once('=')))
+                .stdin(Stdio::null())
+                .stderr(log),
+        )
     }
 
     /// Runs a command of the release binary to its end.

@@ -26,10 +26,16 @@ pub fn push(instance: &str, number: usize, bytes: usize) -> redis::Cmd {
 
 /// Pushes so many events as fast as Redis takes them.
 pub fn push_at_once(redis: &mut redis::Connection, instance: &str, count: usize) {
-    for first in (0..count).step_by(500) {
+    push_backlog(redis, &[instance.to_owned()], count, EVENT_BYTES);
+}
+
+/// The same, of so many bytes: the next instance gets the next.
+pub fn push_backlog(redis: &mut redis::Connection, instances: &[String], count: usize, bytes: usize) {
+    let at_a_time = (2_000_000 / bytes.max(1)).clamp(1, 500);
+    for first in (0..count).step_by(at_a_time) {
         let mut pipeline = redis::pipe();
-        for number in first..count.min(first + 500) {
-            pipeline.add_command(push(instance, number, EVENT_BYTES)).ignore();
+        for number in first..count.min(first + at_a_time) {
+            pipeline.add_command(push(&instances[number % instances.len()], number, bytes)).ignore();
         }
         pipeline.query::<()>(redis).unwrap();
     }
