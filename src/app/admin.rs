@@ -1,4 +1,7 @@
 //! The HTTP API's place in the worker: where it listens, and when it ends.
+//!
+//! It has threads and connections of its own. Deliveries are made on one thread, where nothing has to be woken across
+//! threads; requests, of which each may be large, must not hold them up.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -6,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +23,17 @@ use crate::store::Redis;
 
 /// How often it is tried again to listen where another process does.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// How many threads it has at most.
+const THREADS: usize = 4;
 
 /// The HTTP API while it is served.
 pub(super) struct Admin {
-    serving: Option<JoinHandle<()>>,
+    serving: Option<(Threads, JoinHandle<()>)>,
     stop: CancellationToken,
 }
+
+/// Its threads. They end with this, which may be dropped where nothing may block, as a runtime may not.
+struct Threads(Option<Runtime>);
 
 impl Admin {
     /// Listens, and serves until [`Admin::end`].
@@ -37,7 +46,8 @@ impl Admin {
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let Some(addr) = config.admin_addr else { return Ok(Self { serving: None, stop }) };
-        let listener = match api::listen(addr) {
+        let threads = Threads::start().map_err(StartError::Thread)?;
+        let listener = match threads.listen(addr) {
             Ok(listener) => Some(listener),
             // Any number of workers may run on a machine, with no settings at all.
             Err(error) if error.kind() == ErrorKind::AddrInUse && addr == DEFAULT_ADMIN_ADDR => {
@@ -58,23 +68,53 @@ impl Admin {
             backlog_limit: config.backlog_limit,
             dedup_window: config.dedup_window,
         };
+        let redis = redis.on_its_own()?;
         let api = Api {
             redis: redis.clone(),
             client: client.clone(),
             health: watched.health.clone(),
             desk,
-            scraper: Scraper::new(redis.clone(), Arc::clone(&watched.metrics), watched.held.clone()),
+            scraper: Scraper::new(redis, Arc::clone(&watched.metrics), watched.held.clone()),
             settings: Arc::new(settings),
         };
-        let serving = tokio::spawn(serve(api, addr, listener, stop.clone()));
-        Ok(Self { serving: Some(serving), stop })
+        let serving = threads.spawn(serve(api, addr, listener, stop.clone()));
+        Ok(Self { serving: Some((threads, serving)), stop })
     }
 
     /// Answers what is under way, and ends.
     pub(super) async fn end(self) {
         self.stop.cancel();
-        if let Some(serving) = self.serving {
+        if let Some((_threads, serving)) = self.serving {
             _ = serving.await;
+        }
+    }
+}
+
+impl Threads {
+    fn start() -> std::io::Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(THREADS));
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Ok(Self(Some(builder.worker_threads(threads).thread_name("api").enable_all().build()?)))
+    }
+
+    /// Listens, driven by these threads.
+    fn listen(&self, addr: SocketAddr) -> std::io::Result<TcpListener> {
+        let _inside = self.0.as_ref().map(Runtime::enter);
+        api::listen(addr)
+    }
+
+    fn spawn(&self, serving: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(serving),
+            None => tokio::spawn(serving),
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -88,10 +88,10 @@ enum Command {
     Check(check::CheckArgs),
 }
 
-/// Runs a command to its end; `run` runs `worker`. What went wrong has been told when this returns. `worker` is what `posthaste run` runs.
+/// Runs a command to its end, on this thread; `run` runs `worker`. What went wrong has been told when this returns. `worker` is what `posthaste run` runs.
 pub fn run(cli: Cli, worker: Worker) -> ExitCode {
     let mut redis_url = None;
-    let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(dispatch(cli, worker, &mut redis_url));
             // A read of stdin that nobody waits for any more cannot be ended.

@@ -114,6 +114,15 @@ impl Redis {
         Self::build(apart, response_timeout)
     }
 
+    /// The same server and keys on connections of one's own, for another runtime: what drives a connection is part of
+    /// the runtime that made it.
+    ///
+    /// # Errors
+    /// None that [`Self::open`] had not.
+    pub fn on_its_own(&self) -> Result<Self, StoreError> {
+        self.apart(RESPONSE_TIMEOUT)
+    }
+
     fn build(apart: Apart, response_timeout: Duration) -> Result<Self, StoreError> {
         let Apart { info, keys, shown_url, errors } = apart;
         let manager = Manager::new_with_config(info.clone(), config(response_timeout))?;
