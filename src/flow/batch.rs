@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::model::{
     Attempted, Delivery, Destination, EntryId, EventKey, Outcome, Receipt, Settlement, Source,
 };
-use crate::store::{Acknowledged, AttemptLine, Counter, Ownership, Redis, StoreError};
+use crate::store::{AttemptLine, Counter, Counts, Ownership, Redis, StoreError};
 
 /// How much of a name is kept in the records of recent attempts.
 const LINE_CHARS: usize = 200;
@@ -32,32 +32,44 @@ pub(super) struct Batch {
     pub(super) gone: Vec<Delivery>,
     entries: Vec<EntryId>,
     finished: HashMap<Source, Vec<(EntryId, EventKey, Option<Destination>)>>,
-    lines: Vec<AttemptLine>,
-    counts: HashMap<Counter, u64>,
+    /// JSON objects with commas between them.
+    lines: Vec<u8>,
+    counts: Counts,
 }
 
 impl Batch {
     /// Notes an attempt for the records.
     pub(super) fn record(&mut self, attempted: &Attempted, settlement: &Settlement) {
         let Attempted { delivery, outcome, started_ms, took } = attempted;
-        self.lines.push(AttemptLine {
+        let line = AttemptLine {
             started_ms: *started_ms,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            id: delivery.event.id.to_string(),
-            event: short(delivery.event.envelope.name().as_str()),
-            destination: short(&delivery.destination.to_string()),
+            id: delivery.event.id.as_str().into(),
+            event: short(delivery.event.envelope.name().as_str()).into(),
+            destination: match &delivery.destination {
+                to @ Destination::Instance(_) => short(&to.to_string()).to_owned().into(),
+                to @ (Destination::Global | Destination::Errors) => to.kind().into(),
+            },
             attempt: delivery.attempt,
             status: outcome.status(),
             error: match outcome {
                 Outcome::Replied(_) => None,
-                Outcome::Failed(error) => Some(error.kind().to_owned()),
+                Outcome::Failed(error) => Some(error.kind().into()),
             },
             settlement: match settlement {
-                Settlement::Delivered => "delivered".to_owned(),
-                Settlement::Retry(_) => "retry".to_owned(),
-                Settlement::Dead(reason) => reason.to_string(),
-            },
-        });
+                Settlement::Delivered => "delivered",
+                Settlement::Retry(_) => "retry",
+                Settlement::Dead(reason) => reason.as_str(),
+            }
+            .into(),
+        };
+        let length = self.lines.len();
+        if length > 0 {
+            self.lines.push(b',');
+        }
+        if serde_json::to_writer(&mut self.lines, &line).is_err() {
+            self.lines.truncate(length);
+        }
     }
 
     /// Notes a delivery that arrived.
@@ -68,7 +80,7 @@ impl Batch {
     /// Forgets what would only be recorded.
     pub(super) fn drop_records(&mut self) {
         self.lines.clear();
-        self.counts.clear();
+        self.counts = Counts::default();
     }
 
     /// Deliveries that arrived while others of the same event are under way.
@@ -145,12 +157,7 @@ impl Batch {
             redis.finish(*source, entries).await?;
         }
         self.finished.clear();
-        let attempts = match self.lines.is_empty() {
-            true => String::new(),
-            false => serde_json::to_string(&self.lines).unwrap_or_default(),
-        };
-        let counts = self.counts.iter().map(|(counter, by)| (*counter, *by)).collect();
-        redis.acknowledge(&Acknowledged { entries: self.entries.clone(), attempts, counts }).await
+        redis.acknowledge(&self.entries, &self.lines, &self.counts).await
     }
 
     /// Counts a delivery of an entry of the producers' stream as settled; with the last, the entry is done.
@@ -168,11 +175,11 @@ impl Batch {
     }
 
     fn count(&mut self, counter: Counter) {
-        *self.counts.entry(counter).or_default() += 1;
+        self.counts.add(counter);
     }
 }
 
 /// A text as it is kept in the records of recent attempts: they are bounded in number, and so have to be in size.
-fn short(text: &str) -> String {
-    text.chars().take(LINE_CHARS).collect()
+fn short(text: &str) -> &str {
+    text.char_indices().nth(LINE_CHARS).map_or(text, |(end, _)| &text[..end])
 }

@@ -1,8 +1,9 @@
 //! Settling: what an attempt came to becomes what is done with the delivery.
 //!
-//! Work is taken in batches as it comes, without lingering: while one batch is being settled, the next gathers. In a
-//! batch, failures come first and acknowledgements after them: an entry is acknowledged (and with it the payload
-//! deleted) only once all its other deliveries are safe elsewhere. What is to be parked goes its own way.
+//! Work is taken in batches as it comes: while one batch is being settled, the next gathers, and it gathers for a moment
+//! at least, since a batch costs Redis and this process hardly more than one delivery does. What comes alone does not
+//! wait. In a batch, failures come first and acknowledgements after them: an entry is acknowledged (and with it the
+//! payload deleted) only once all its other deliveries are safe elsewhere. What is to be parked goes its own way.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Failed};
@@ -27,6 +28,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How much is settled at a time.
 const BATCH: usize = 256;
+/// How far batches are apart at least, unless they are full.
+const LINGER: Duration = Duration::from_millis(3);
 /// How many failures are written at a time, and past how many bytes of payload it is fewer: each is copied.
 const AT_A_TIME: usize = 64;
 const AT_A_TIME_BYTES: usize = 1024 * 1024;
@@ -72,6 +75,7 @@ impl Settler {
         let mut half_done = HalfDone::default();
         let (mut taken, mut at_hand) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let mut told_down = HashSet::new();
+        let mut next = Instant::now();
         loop {
             let came = match half_done.due() {
                 Some(due) => timeout_at(due, work.recv_many(&mut taken, BATCH)).await,
@@ -80,6 +84,16 @@ impl Settler {
             if came == Ok(0) {
                 return;
             }
+            if (1..BATCH).contains(&taken.len()) && Instant::now() < next && !work.is_closed() {
+                sleep_until(next).await;
+                // Nothing of it may be left behind where more than a batch has come.
+                while taken.len() < BATCH
+                    && let Ok(more) = work.try_recv()
+                {
+                    taken.push(more);
+                }
+            }
+            next = Instant::now() + LINGER;
             for work in taken.drain(..) {
                 match work {
                     Work::Parked(delivery, reason, wait) => {

@@ -19,14 +19,14 @@ pub struct Failing<'a> {
     /// … and how many of them failed.
     pub failed: u64,
     /// The latest of those.
-    pub last_failure: &'a AttemptLine,
+    pub last_failure: &'a AttemptLine<'static>,
     /// Whether its latest attempt succeeded.
     pub recovered: bool,
 }
 
 /// The destinations that failed lately, the worst first.
-pub fn failing(attempts: &[AttemptLine]) -> Vec<Failing<'_>> {
-    let mut by_destination: BTreeMap<&str, Vec<&AttemptLine>> = BTreeMap::new();
+pub fn failing<'a>(attempts: &'a [AttemptLine<'static>]) -> Vec<Failing<'a>> {
+    let mut by_destination: BTreeMap<&str, Vec<&AttemptLine<'static>>> = BTreeMap::new();
     for line in attempts {
         by_destination.entry(&line.destination).or_default().push(line);
     }
@@ -50,17 +50,17 @@ pub fn failing(attempts: &[AttemptLine]) -> Vec<Failing<'_>> {
 }
 
 /// Whether the latest attempt to a destination succeeded, of those that were recorded.
-pub fn works(attempts: &[AttemptLine], destination: &str) -> bool {
+pub fn works(attempts: &[AttemptLine<'static>], destination: &str) -> bool {
     let of_it = attempts.iter().filter(|line| line.destination == destination);
     of_it.max_by_key(|line| line.started_ms).is_some_and(|last| !failed(last))
 }
 
-fn failed(line: &AttemptLine) -> bool {
+fn failed(line: &AttemptLine<'static>) -> bool {
     !line.status.is_some_and(|status| (200..300).contains(&status))
 }
 
 /// What an attempt came to, shortly.
-pub fn outcome(line: &AttemptLine) -> String {
+pub fn outcome(line: &AttemptLine<'static>) -> String {
     let what = match (line.status, line.error.as_deref()) {
         (Some(status), _) => status.to_string(),
         (None, Some(error)) => short(error, 60),
@@ -77,17 +77,17 @@ pub fn outcome(line: &AttemptLine) -> String {
 mod tests {
     use super::*;
 
-    fn attempt(destination: &str, started_ms: u64, status: u16) -> AttemptLine {
+    fn attempt(destination: &str, started_ms: u64, status: u16) -> AttemptLine<'static> {
         AttemptLine {
             started_ms,
             took_ms: 20,
-            id: "1-0".to_owned(),
-            event: "CALL".to_owned(),
-            destination: destination.to_owned(),
+            id: "1-0".into(),
+            event: "CALL".into(),
+            destination: destination.to_owned().into(),
             attempt: 1,
             status: Some(status),
             error: None,
-            settlement: "retry".to_owned(),
+            settlement: "retry".into(),
         }
     }
 

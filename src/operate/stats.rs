@@ -37,7 +37,7 @@ pub struct Stats {
     /// The paused destinations, and since when each is, Unix ms.
     pub paused: Vec<(Destination, u64)>,
     /// Recent attempts, the newest batch first.
-    pub attempts: Vec<AttemptLine>,
+    pub attempts: Vec<AttemptLine<'static>>,
 }
 
 impl Stats {

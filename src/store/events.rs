@@ -81,15 +81,20 @@ impl Counter {
     }
 }
 
-/// Entries to acknowledge in one step, and what to record with them.
+/// What is to be added to the totals.
 #[derive(Clone, Debug, Default)]
-pub struct Acknowledged {
-    /// Entries of the producers' stream.
-    pub entries: Vec<EntryId>,
-    /// JSON array of the batch's attempts; empty for none.
-    pub attempts: String,
-    /// What to add to the totals.
-    pub counts: Vec<(Counter, u64)>,
+pub struct Counts([u64; Counter::ALL.len()]);
+
+impl Counts {
+    /// Counts one.
+    pub fn add(&mut self, counter: Counter) {
+        self.0[counter as usize] += 1;
+    }
+
+    /// Those that are not zero.
+    fn some(&self) -> impl Iterator<Item = (Counter, u64)> {
+        Counter::ALL.into_iter().zip(self.0).filter(|(_, by)| *by > 0)
+    }
 }
 
 /// The reader's own connection, on which XREADGROUP blocks.
@@ -145,22 +150,30 @@ impl Redis {
         self.script(&create).await
     }
 
-    /// Acknowledges and deletes entries of the producers' stream whose deliveries all arrived, and records them.
+    /// Acknowledges and deletes entries of the producers' stream whose deliveries all arrived, and records with them
+    /// `attempts`, JSON objects with commas between them, and `counts`.
     ///
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless but for the totals.
-    pub async fn acknowledge(&self, batch: &Acknowledged) -> Result<(), StoreError> {
-        if batch.entries.is_empty() && batch.attempts.is_empty() && batch.counts.is_empty() {
+    pub async fn acknowledge(
+        &self,
+        entries: &[EntryId],
+        attempts: &[u8],
+        counts: &Counts,
+    ) -> Result<(), StoreError> {
+        let counted = counts.some().count();
+        if entries.is_empty() && attempts.is_empty() && counted == 0 {
             return Ok(());
         }
         let keys = self.keys();
         let mut ack = script::ACK.key(keys.stream());
         ack.key(keys.attempts()).key(keys.counters());
-        ack.arg(GROUP).arg(ATTEMPT_BATCHES).arg(&batch.attempts).arg(batch.counts.len());
-        for (counter, by) in &batch.counts {
+        let attempts = if attempts.is_empty() { Vec::new() } else { [b"[", attempts, b"]"].concat() };
+        ack.arg(GROUP).arg(ATTEMPT_BATCHES).arg(attempts).arg(counted);
+        for (counter, by) in counts.some() {
             ack.arg(counter.as_str()).arg(by);
         }
-        for id in &batch.entries {
+        for id in entries {
             ack.arg(id.as_str());
         }
         self.script(&ack).await

@@ -1,5 +1,6 @@
 //! What of the events `status` shows: read-only.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use redis::{Value, cmd};
@@ -61,25 +62,25 @@ pub struct WaitingDelivery {
 
 /// One recent attempt, as settled batches record it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct AttemptLine {
+pub struct AttemptLine<'a> {
     /// When it was begun, Unix ms.
     pub started_ms: u64,
     /// How long it took, ms.
     pub took_ms: u64,
     /// The event's id.
-    pub id: String,
+    pub id: Cow<'a, str>,
     /// The event's canonical name.
-    pub event: String,
+    pub event: Cow<'a, str>,
     /// Where it went.
-    pub destination: String,
+    pub destination: Cow<'a, str>,
     /// Its number.
     pub attempt: u32,
     /// The HTTP status.
     pub status: Option<u16>,
     /// The kind of failure where there was no status.
-    pub error: Option<String>,
+    pub error: Option<Cow<'a, str>>,
     /// What was done with the delivery then.
-    pub settlement: String,
+    pub settlement: Cow<'a, str>,
 }
 
 impl Redis {
@@ -188,13 +189,13 @@ impl Redis {
     ///
     /// # Errors
     /// When Redis does not answer.
-    pub async fn recent_attempts(&self, batches: usize) -> Result<Vec<AttemptLine>, StoreError> {
+    pub async fn recent_attempts(&self, batches: usize) -> Result<Vec<AttemptLine<'static>>, StoreError> {
         let mut range = cmd("XREVRANGE");
         range.arg(self.keys().attempts()).arg("+").arg("-").arg("COUNT").arg(batches);
         let entries: Vec<(String, HashMap<String, String>)> = self.query(&range).await?;
         let lines = entries.iter().filter_map(|(_, fields)| fields.get("batch"));
         Ok(lines
-            .flat_map(|batch| serde_json::from_str::<Vec<AttemptLine>>(batch).unwrap_or_default())
+            .flat_map(|batch| serde_json::from_str::<Vec<AttemptLine<'static>>>(batch).unwrap_or_default())
             .collect())
     }
 }

@@ -13,7 +13,7 @@ use posthaste::model::{
     Receipt, Source, TransportError,
 };
 use posthaste::store::{
-    Acknowledged, Beat, Counter, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Found, Ownership, PutBack,
+    Beat, Counter, Counts, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Found, Ownership, PutBack,
     Redis, Replayed, StoreError, TakeOver, Taken,
 };
 use redis::Value;
@@ -109,13 +109,7 @@ impl Scene {
     }
 
     async fn acknowledge(&self, receipt: &Receipt) -> Result<(), StoreError> {
-        self.store
-            .acknowledge(&Acknowledged {
-                entries: vec![receipt.id.clone()],
-                attempts: "[]".to_owned(),
-                counts: vec![(Counter::Delivered, 1)],
-            })
-            .await
+        self.store.acknowledge(std::slice::from_ref(&receipt.id), b"{}", &counts(Counter::Delivered)).await
     }
 
     /// The hash of an event, less what does not change.
@@ -201,6 +195,13 @@ fn letter(delivery: &Delivery) -> DeadLetter {
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect()
+}
+
+/// One.
+fn counts(of: Counter) -> Counts {
+    let mut counts = Counts::default();
+    counts.add(of);
+    counts
 }
 
 #[tokio::test]
@@ -740,11 +741,7 @@ async fn every_settlement(scene: &Scene, prepared: &Prepared, between: &impl Asy
     between("ack").await;
     scene.acknowledge(plain).await.unwrap();
     between("ack without entries").await;
-    scene
-        .store
-        .acknowledge(&Acknowledged { counts: vec![(Counter::Retried, 1)], ..Acknowledged::default() })
-        .await
-        .unwrap();
+    scene.store.acknowledge(&[], b"", &counts(Counter::Retried)).await.unwrap();
     between("retry, sole").await;
     assert_eq!(scene.retry(&delivery(sole, instance())).await.unwrap(), Ownership::Ours);
     between("mark").await;

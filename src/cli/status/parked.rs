@@ -29,7 +29,11 @@ pub(super) fn total(parked: &Parked) -> String {
 }
 
 /// The destinations with most, and what to say of the others.
-pub(super) fn table(parked: &Parked, attempts: &[AttemptLine], now_ms: u64) -> (Table, Option<String>) {
+pub(super) fn table(
+    parked: &Parked,
+    attempts: &[AttemptLine<'static>],
+    now_ms: u64,
+) -> (Table, Option<String>) {
     let mut table = Table::new(&["DESTINATION", "PARKED", "SINCE", "WHY"], &[1]).cutting(&[0]);
     for park in parked.largest.iter().take(SHOWN) {
         let since = park.since_ms.map(|since| relative(since, now_ms)).unwrap_or_default();

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::store::{AttemptLine, Parked, Summary};
 
-    fn view(attempts: Vec<AttemptLine>) -> View {
+    fn view(attempts: Vec<AttemptLine<'static>>) -> View {
         let summary = Summary { now_ms: 10_000, ..Summary::default() };
         View(Stats {
             stream: "s".to_owned(),

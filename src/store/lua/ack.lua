@@ -7,13 +7,11 @@
 --
 -- A script and not a MULTI: at maxmemory Redis refuses every MULTI, so that nothing could be settled and no memory
 -- would ever be freed, but completes a script whose first write is one that frees.
-local ids = {}
 local first = 5 + 2 * tonumber(ARGV[4])
-for i = first, #ARGV do ids[#ids + 1] = ARGV[i] end
 local acknowledged = 0
-if #ids > 0 then
-  acknowledged = redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
-  redis.call('XDEL', KEYS[1], unpack(ids))
+if #ARGV >= first then
+  acknowledged = redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, first))
+  redis.call('XDEL', KEYS[1], unpack(ARGV, first))
 else
   redis.call('HDEL', KEYS[3], '')
 end
