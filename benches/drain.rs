@@ -109,7 +109,7 @@ fn main() {
         ("posthaste", "afternoon"),
         ("posthaste", "floor"),
         ("backlog", "posthaste"),
-        ("retry", "posthaste"),
+        ("retry", "no retry"),
         ("fan-out", "posthaste"),
         (instances.as_str(), "instances 1"),
     ] {
@@ -124,7 +124,10 @@ fn rows(events: usize, backlog: usize, instances: usize) -> Vec<Row> {
     for name in ["afternoon", "floor"] {
         rows.push(Row { who: Who::Baseline(name), ..Row::new(name, events) });
     }
-    rows.push(Row { manner: Manner::RefusesOnce, ..Row::new("retry", events) });
+    // Few enough for each that no breaker opens.
+    let several = Row { instances: events.div_ceil(4), ..Row::new("no retry", events) };
+    rows.push(Row { manner: Manner::RefusesOnce, name: "retry".to_owned(), ..several.clone() });
+    rows.push(several);
     rows.push(Row { instances: 1, and_global: true, ..Row::new("fan-out", events) });
     for count in [1, 1000, instances] {
         rows.push(Row { instances: count, ..Row::new(&format!("instances {count}"), instances.max(events)) });

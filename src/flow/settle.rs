@@ -5,11 +5,11 @@
 //! wait. In a batch, failures come first and acknowledgements after them: an entry is acknowledged (and with it the
 //! payload deleted) only once all its other deliveries are safe elsewhere. What is to be parked goes its own way.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use super::promote::LONGEST_SLEEP;
 use super::tries::{GivenUp, Next, Tries};
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
-use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement};
+use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement, Source};
 use crate::store::{Ownership, PutBack, Redis, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -195,7 +195,7 @@ impl Settler {
     ) -> Result<(), StoreError> {
         let mut results = Vec::with_capacity(failures.len());
         for some in by_weight(failures) {
-            results.extend(join_all(some.iter().map(|failure| self.fail(failure))).await);
+            results.extend(self.fail(some).await);
         }
         let mut first_error = None;
         let mut left = Vec::new();
@@ -223,33 +223,46 @@ impl Settler {
         Ok(())
     }
 
-    async fn fail(&self, failure: &Failure<'_>) -> Result<Ownership, StoreError> {
-        match failure {
-            Failure::Reschedule(attempted, delay) => {
-                let delivery = &attempted.delivery;
-                let last_attempt = LastAttempt {
-                    at_ms: attempted.started_ms,
-                    status: attempted.outcome.status(),
-                    summary: attempted.outcome.summary(),
-                };
-                let ownership = self
-                    .redis
-                    .put_back(&PutBack {
-                        delivery,
-                        attempts: delivery.attempt,
-                        first_attempt_ms: Some(delivery.first_attempt_ms.unwrap_or(attempted.started_ms)),
-                        last_attempt: Some(&last_attempt),
-                        wait: *delay,
-                    })
-                    .await?;
-                // Longer waits are seen by the promoter in time; waking it for each would keep Redis busy.
-                if *delay < LONGEST_SLEEP {
-                    self.sooner.notify_one();
+    /// Settles failures, and says what came of each.
+    async fn fail(&self, failures: &[Failure<'_>]) -> Vec<Result<Ownership, StoreError>> {
+        let mut calls: HashMap<(Source, &Arc<str>), Vec<usize>> = HashMap::new();
+        let mut dead = Vec::new();
+        for (place, failure) in failures.iter().enumerate() {
+            match failure {
+                Failure::Reschedule(attempted, _) => {
+                    let receipt = &attempted.delivery.receipt;
+                    calls.entry((receipt.source, &receipt.consumer)).or_default().push(place);
                 }
-                Ok(ownership)
+                Failure::Bury(work, reason) => dead.push((place, *work, *reason)),
             }
-            Failure::Bury(work, reason) => self.undertaker.bury(work, *reason).await,
         }
+        let put_back = join_all(calls.into_values().map(|places| self.put_back(failures, places)));
+        let bury = |(place, work, reason)| async move { (place, self.undertaker.bury(work, reason).await) };
+        let (put_back, buried) = join(put_back, join_all(dead.into_iter().map(bury))).await;
+        let mut results: Vec<_> = put_back.into_iter().flatten().chain(buried).collect();
+        results.sort_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Puts back to wait those of the failures that are at these places: all of one stream, read under one name.
+    async fn put_back(
+        &self,
+        failures: &[Failure<'_>],
+        places: Vec<usize>,
+    ) -> Vec<(usize, Result<Ownership, StoreError>)> {
+        let mut put: Vec<_> =
+            places.into_iter().filter_map(|place| Some((place, failures[place].put_back()?))).collect();
+        put.sort_by_key(|(_, put)| put.delivery.receipt.id.place());
+        let (places, put): (Vec<usize>, Vec<PutBack<'_>>) = put.into_iter().unzip();
+        let results = match self.redis.put_back(&put).await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); places.len()],
+        };
+        // Longer waits are seen by the promoter in time; waking it for each would keep Redis busy.
+        if put.iter().any(|put| put.wait < LONGEST_SLEEP) {
+            self.sooner.notify_one();
+        }
+        places.into_iter().zip(results).collect()
     }
 }
 
@@ -278,6 +291,19 @@ impl Failure<'_> {
             Self::Bury(Work::Buried(delivery, ..), _) => Some(delivery),
             Self::Bury(_, _) => None,
         }
+    }
+
+    fn put_back(&self) -> Option<PutBack<'_>> {
+        let Self::Reschedule(attempted, delay) = self else { return None };
+        let Attempted { delivery, outcome, started_ms, .. } = attempted;
+        let (at_ms, status, summary) = (*started_ms, outcome.status(), outcome.summary());
+        Some(PutBack {
+            delivery,
+            attempts: delivery.attempt,
+            first_attempt_ms: Some(delivery.first_attempt_ms.unwrap_or(*started_ms)),
+            last_attempt: Some(LastAttempt { at_ms, status, summary }),
+            wait: *delay,
+        })
     }
 
     fn count(&self, metrics: &Metrics) {

@@ -31,6 +31,12 @@ impl EntryId {
         &self.0
     }
 
+    /// Its place in the stream: ids are in order by these numbers.
+    pub fn place(&self) -> (u64, u64) {
+        let seq = self.0.split_once('-').and_then(|(_, seq)| seq.parse().ok());
+        (self.ms(), seq.unwrap_or(0))
+    }
+
     /// When Redis took the entry, Unix milliseconds by its clock (what the producer chose, with an explicit id).
     pub fn ms(&self) -> u64 {
         self.0.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or(0)

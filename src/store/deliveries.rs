@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use super::{GROUP, Redis, StoreError, script};
-use crate::model::{Delivery, LastAttempt, Source};
+use crate::model::{Delivery, Event, LastAttempt, Source};
+
+/// Up to so many bytes a payload is sent with what it is put away by: to copy it within the server costs more. A larger
+/// one would be sent once more for nothing.
+const SENT_BYTES: usize = 4096;
 
 /// A delivery that is not settled, and has to wait.
 #[derive(Clone, Debug)]
@@ -15,7 +21,7 @@ pub struct PutBack<'a> {
     /// When its first attempt was begun, Unix ms.
     pub first_attempt_ms: Option<u64>,
     /// What the last attempt came to.
-    pub last_attempt: Option<&'a LastAttempt>,
+    pub last_attempt: Option<LastAttempt>,
     /// How long it waits.
     pub wait: Duration,
 }
@@ -34,6 +40,14 @@ impl Ownership {
     pub(super) fn of(reply: i64) -> Self {
         if reply < 0 { Self::Lost } else { Self::Ours }
     }
+
+    /// Reads what a settlement script replied of one of many: its words say why it could not be settled.
+    pub(super) fn of_one(reply: Value) -> Result<Self, StoreError> {
+        match reply {
+            Value::Int(number) => Ok(Self::of(number)),
+            words => Err(StoreError::told(redis::from_redis_value(words).unwrap_or_default())),
+        }
+    }
 }
 
 /// What a round of promotion did.
@@ -46,29 +60,38 @@ pub struct Promoted {
 }
 
 impl Redis {
-    /// Puts a delivery back to wait. The entry is acknowledged with it when the delivery is all it is held for. Where
-    /// the entry is no longer this consumer's, its new owner answers for the delivery.
+    /// Puts deliveries back to wait. All are of one stream, read under one name, and in the order of that stream. An
+    /// entry is acknowledged with it when the delivery is all it is held for. Where an entry is no longer this
+    /// consumer's, its new owner answers for the delivery.
     ///
     /// # Errors
-    /// When Redis did not confirm it; doing it again is harmless.
-    pub async fn put_back(&self, put: &PutBack<'_>) -> Result<Ownership, StoreError> {
-        let (receipt, event) = (&put.delivery.receipt, &put.delivery.event);
-        let destination = &put.delivery.destination;
-        let keys = self.keys();
-        let mut put_back = script::WAIT.key(self.key_of(receipt.source));
-        put_back.key(keys.event(&event.key)).key(keys.retry());
-        put_back.arg(GROUP).arg(&*receipt.consumer).arg(receipt.id.as_str());
-        put_back.arg(u8::from(receipt.is_sole())).arg(u8::from(receipt.source == Source::Ready));
-        put_back.arg(event.key.as_str()).arg(destination.to_string());
+    /// When Redis did not confirm it; doing it again is harmless. Within: for each delivery, why it alone could not be.
+    pub async fn put_back(
+        &self,
+        put: &[PutBack<'_>],
+    ) -> Result<Vec<Result<Ownership, StoreError>>, StoreError> {
+        let Some(first) = put.first() else { return Ok(Vec::new()) };
+        let (keys, source) = (self.keys(), first.delivery.receipt.source);
+        let mut put_back = script::WAIT.key(self.key_of(source));
+        put_back.key(keys.retry());
+        put_back.arg(GROUP).arg(&*first.delivery.receipt.consumer).arg(u8::from(source == Source::Ready));
         let text = |value: Option<String>| value.unwrap_or_default();
-        put_back
-            .arg(put.attempts)
-            .arg(text(put.first_attempt_ms.map(|ms| ms.to_string())))
-            .arg(millis(put.wait));
-        put_back.arg(text(put.last_attempt.map(ToString::to_string)));
-        put_back.arg(event.id.as_str()).arg(event.pushed_ms);
-        put_back.arg(event.traceparent.as_deref().unwrap_or(""));
-        Ok(Ownership::of(self.script(&put_back).await?))
+        for PutBack { delivery, attempts, first_attempt_ms, last_attempt, wait } in put {
+            let (receipt, event) = (&delivery.receipt, &delivery.event);
+            put_back.key(keys.event(&event.key));
+            put_back.arg(receipt.id.as_str()).arg(u8::from(receipt.is_sole()));
+            put_back.arg(event.key.as_str()).arg(delivery.destination.to_string());
+            put_back.arg(*attempts).arg(text(first_attempt_ms.map(|ms| ms.to_string()))).arg(millis(*wait));
+            put_back.arg(text(last_attempt.as_ref().map(ToString::to_string)));
+            put_back.arg(event.id.as_str()).arg(event.pushed_ms);
+            put_back.arg(event.traceparent.as_deref().unwrap_or(""));
+            put_back.arg(sent(source, event));
+        }
+        let results: Vec<Value> = self.script(&put_back).await?;
+        if results.len() != put.len() {
+            return Err(StoreError::told(format!("{} results for {} deliveries", results.len(), put.len())));
+        }
+        Ok(results.into_iter().map(Ownership::of_one).collect())
     }
 
     /// Notes deliveries of entries of the producers' stream as done while others of the same entry are under way, so
@@ -97,6 +120,13 @@ impl Redis {
         let (moved, next): (usize, i64) = self.script(&promote).await?;
         Ok(Promoted { moved, next: u64::try_from(next).ok().map(Duration::from_millis) })
     }
+}
+
+/// The payload that goes to Redis with a script: a small one of the producers' stream. Others are there already, or are
+/// copied within the server.
+pub(super) fn sent(source: Source, event: &Event) -> &[u8] {
+    let payload = event.envelope.payload();
+    if source == Source::Stream && payload.len() <= SENT_BYTES { payload } else { &[] }
 }
 
 /// Whole milliseconds, rounded up: a wait is never shorter than asked for.

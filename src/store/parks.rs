@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use redis::{Value, cmd};
 
-use super::deliveries::millis;
+use super::deliveries::{millis, sent};
 use super::events::{array, read_entry};
 use super::{ErrorDelivery, GROUP, Ownership, Redis, StoreError, Taken, script};
 use crate::model::{Delivery, Destination, EventKey, ParkReason, Source};
 
-/// Up to so many bytes a payload is sent with what it is parked by: to copy it within the server costs more. A larger one
-/// would be sent once more for nothing.
-const SENT_BYTES: usize = 4096;
 /// How many deliveries in backoff are looked at in one command: it runs about a millisecond then.
 const SCAN: usize = 1000;
 
@@ -139,19 +136,13 @@ impl Redis {
             park.key(keys.event(&event.key));
             park.arg(receipt.id.as_str()).arg(u8::from(receipt.is_sole())).arg(event.key.as_str());
             park.arg(event.pushed_ms).arg(event.id.as_str()).arg(event.traceparent.as_deref().unwrap_or(""));
-            let payload = event.envelope.payload();
-            let is_sent = source == Source::Stream && payload.len() <= SENT_BYTES;
-            park.arg(if is_sent { &payload[..] } else { &[] });
+            park.arg(sent(source, event));
             let kept =
                 (delivery.takeovers > 0).then(|| format!("{} {}", delivery.attempt - 1, delivery.takeovers));
             park.arg(kept.unwrap_or_default());
         }
         let parked: Vec<Value> = self.script(&park).await?;
-        let result = |value| match value {
-            Value::Int(number) => Ok(Ownership::of(number)),
-            words => Err(StoreError::told(redis::from_redis_value(words).unwrap_or_default())),
-        };
-        Ok(parked.into_iter().map(result).collect())
+        Ok(parked.into_iter().map(Ownership::of_one).collect())
     }
 
     /// Hands parked deliveries to a worker; they are in its pending list then.

@@ -71,15 +71,22 @@ impl Scene {
     }
 
     async fn retry(&self, delivery: &Delivery) -> Result<Ownership, StoreError> {
-        self.store
-            .put_back(&PutBack {
-                delivery,
-                attempts: delivery.attempt,
-                first_attempt_ms: Some(111),
-                last_attempt: Some(&last_attempt()),
-                wait: Duration::ZERO,
-            })
-            .await
+        self.retry_all(&[delivery]).await?.pop().unwrap()
+    }
+
+    async fn retry_all(
+        &self,
+        deliveries: &[&Delivery],
+    ) -> Result<Vec<Result<Ownership, StoreError>>, StoreError> {
+        let put = deliveries.iter().map(|delivery| PutBack {
+            delivery,
+            attempts: delivery.attempt,
+            first_attempt_ms: Some(111),
+            last_attempt: Some(last_attempt()),
+            wait: Duration::ZERO,
+        });
+        let put: Vec<_> = put.collect();
+        self.store.put_back(&put).await
     }
 
     async fn bury(&self, delivery: &Delivery) -> Result<Ownership, StoreError> {
@@ -236,6 +243,42 @@ async fn what_another_worker_owns_or_has_settled_is_left_alone() {
             assert_eq!(scene.store.mark_done(ME, &[lost]).await.unwrap(), [Ownership::Lost]);
         }
         assert_eq!(scene.everything().await, before, "{receipt:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_many_retries_each_is_settled_by_itself() {
+    let scene = Scene::new().await;
+    let (first, unusable) = (scene.taken(1).await, scene.taken(1).await);
+    let of_another = scene.taken_by(ANOTHER, 1).await;
+    let (one_of_two, last) = (scene.taken(2).await, scene.taken(1).await);
+    let key = scene.store.keys().event(&EventKey::new(unusable.id.as_str()));
+    let _: Value = scene.redis.command(&["SET", &key, "of somebody else"]).await;
+    let receipts = [&first, &unusable, &of_another, &one_of_two, &last];
+    let deliveries = receipts.map(|receipt| match receipt.consumer.as_ref() {
+        ANOTHER => delivery(&held(Source::Stream, receipt.id.as_str(), ME, 1), instance()),
+        _ => delivery(receipt, instance()),
+    });
+    let results = scene.retry_all(&deliveries.iter().collect::<Vec<_>>()).await.unwrap();
+    let told = |result: &Result<Ownership, StoreError>| result.as_ref().ok().copied();
+    let ours = Some(Ownership::Ours);
+    assert_eq!(results.iter().map(told).collect::<Vec<_>>(), [ours, None, Some(Ownership::Lost), ours, ours]);
+    assert!(results[1].as_ref().unwrap_err().to_string().contains("WRONGTYPE"), "{results:?}");
+
+    let waiting: Vec<String> = scene.redis.command(&["ZRANGE", "{webhooks}:retry", "0", "-1"]).await;
+    let member = |receipt: &Receipt| format!("{} {}", receipt.id, instance());
+    let mut expected = [member(&first), member(&one_of_two), member(&last)];
+    expected.sort();
+    let mut waiting = waiting;
+    waiting.sort();
+    assert_eq!(waiting, expected);
+    // What could not be settled is pending still, and what has another delivery.
+    let left: Vec<String> = scene.redis.entries("webhooks").await.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(left, [&unusable, &of_another, &one_of_two].map(|receipt| receipt.id.to_string()));
+    for (receipt, live) in [(&first, "1"), (&one_of_two, "2"), (&last, "1")] {
+        let progress = scene.progress(&EventKey::new(receipt.id.as_str())).await;
+        assert_eq!(progress["live"], live, "{progress:?}");
+        assert_eq!(progress["attempts:instance:a b:{c}"], "1", "{progress:?}");
     }
 }
 

@@ -12,8 +12,8 @@ for i = 1, #due do
   local space = string.find(due[i], ' ', 1, true)
   redis.call('XADD', KEYS[2], '*', 'event', string.sub(due[i], 1, space - 1),
     'destination', string.sub(due[i], space + 1))
-  redis.call('ZREM', KEYS[1], due[i])
 end
+if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if not first[2] then return {#due, -1} end
 return {#due, math.max(0, first[2] - now)}

@@ -1,55 +1,104 @@
--- Puts a delivery back to wait for another attempt, after one that failed.
+-- Puts deliveries back to wait for another attempt, after one that failed.
 --
--- KEYS  1 stream the entry was read from   2 hash of the event   3 ZSET of deliveries in backoff
--- ARGV  1 group   2 consumer   3 entry id   4 "1" when this delivery is all the entry is held for
---       5 "1" when the entry is one of the ready stream (the hash exists already)
---       6 event key   7 destination   8 how many attempts were made   9 Unix ms of the first attempt or ""
---       10 ms to wait   11 what the last attempt came to or ""
---       12 event id   13 Unix ms of the push   14 traceparent or ""
--- Returns the due time in Unix ms; 0 when all this was done before (a reply was lost and the caller tries again);
--- -1 when the entry is not this consumer's any more.
+-- KEYS  1 stream the entries were read from   2 ZSET of deliveries in backoff   3… hash of each delivery's event
+-- ARGV  1 group   2 consumer   3 "1" when the stream is the ready stream (the hashes exist already)   4… for each
+--       delivery: its entry's id, "1" when it is all the entry is held for, event key, destination, how many attempts
+--       were made, Unix ms of the first attempt or "", ms to wait, what the last attempt came to or "", event id, Unix
+--       ms of the push, traceparent or "", payload or "" to take the entry's
+-- Returns for each delivery 1; 0 when all this was done before (a reply was lost and the caller tries again); -1 when
+-- the entry is not this consumer's any more; or, in words, why its event's key cannot be used: then it stays as it is.
 --
--- The payload goes from the entry to the hash inside the server. Redis does not roll scripts back, so the entry is
--- acknowledged last: whatever fails before leaves it pending. The first write is one that would free: Redis
--- completes such a script even at maxmemory.
-local stream, event, waiting = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, entry, destination = ARGV[1], ARGV[2], ARGV[3], ARGV[7]
-local sole, ready = ARGV[4] == '1', ARGV[5] == '1'
+-- For many at a time and with few commands for each, as park.lua: one XPENDING tells of nearly all whose they are, and
+-- a small payload comes with the call. A large one goes from the entry to the hash inside the server. Redis does not
+-- roll scripts back, so entries are acknowledged last: whatever fails before leaves them pending. The first write is one
+-- that would free: Redis completes such a script even at maxmemory. What can fail as a whole comes before the hashes:
+-- one that tells of the delivery means that the delivery is taken care of.
+local stream, waiting, group, consumer, ready = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3] == '1'
+local count, width = #KEYS - 2, 12
 
-if #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) == 0 then return -1 end
-if not sole then
-  local known = redis.call('HMGET', event, 'attempts:' .. destination, 'done:' .. destination)
-  if known[1] or known[2] then return 0 end
-end
+-- They come in the order of the stream.
+local owned = {}
+local pending = redis.call('XPENDING', stream, group, ARGV[4], ARGV[4 + width * (count - 1)], 2 * count, consumer)
+for i = 1, #pending do owned[pending[i][1]] = true end
 
-local payload
-if not ready then
-  local found = redis.call('XRANGE', stream, entry, entry)
-  if not found[1] then return -1 end
-  local fields = found[1][2]
+local function payload_of(entry)
+  local found = redis.call('XRANGE', stream, entry, entry)[1]
+  local fields = found and found[2] or {}
   for i = 1, #fields, 2 do
-    if fields[i] == 'payload' then payload = fields[i + 1] end
+    if fields[i] == 'payload' then return fields[i + 1] end
   end
 end
+
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+local results, payloads, members = {}, {}, {}
+for i = 1, count do
+  local at, result = 3 + width * (i - 1), 1
+  local entry, destination = ARGV[at + 1], ARGV[at + 4]
+  if not owned[entry] and #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) == 0 then
+    result = -1
+  elseif ARGV[at + 2] ~= '1' then
+    local known = redis.pcall('HMGET', KEYS[2 + i], 'attempts:' .. destination, 'done:' .. destination)
+    if known.err then result = known.err elseif known[1] or known[2] then result = 0 end
+  end
+  if result == 1 and not ready then
+    payloads[i] = ARGV[at + 12] ~= '' and ARGV[at + 12] or payload_of(entry)
+    if not payloads[i] then result = -1 end
+  end
+  if result == 1 then
+    members[#members + 1] = now + ARGV[at + 7]
+    members[#members + 1] = ARGV[at + 3] .. ' ' .. destination
+  end
+  results[i] = result
+end
+if #members == 0 then return results end
 
 redis.call('XDEL', stream, '0-0')
-local now = redis.call('TIME')
-local due = now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[10]
-redis.call('ZADD', waiting, due, ARGV[6] .. ' ' .. destination)
-if payload then
-  if redis.call('HEXISTS', event, 'payload') == 0 then
-    redis.call('HSET', event, 'payload', payload, 'id', ARGV[12], 'pushed', ARGV[13])
-    if ARGV[14] ~= '' then redis.call('HSET', event, 'traceparent', ARGV[14]) end
+redis.call('ZADD', waiting, unpack(members))
+
+-- Writes what is known of the delivery; returns why that is not possible.
+local function remember(event, payload, at)
+  local destination, sole, fields = ARGV[at + 4], ARGV[at + 2] == '1', {}
+  local function set(field, value)
+    if value ~= '' then
+      fields[#fields + 1] = field
+      fields[#fields + 1] = value
+    end
+  end
+  set('attempts:' .. destination, ARGV[at + 5])
+  set('first:' .. destination, ARGV[at + 6])
+  set('last:' .. destination, ARGV[at + 8])
+  if payload and (sole or redis.call('HEXISTS', event, 'payload') == 0) then
+    set('payload', payload)
+    set('id', ARGV[at + 9])
+    set('pushed', ARGV[at + 10])
+    set('traceparent', ARGV[at + 11])
   end
   -- `live` counts the deliveries that wait, and the entry itself while it is not acknowledged.
-  if not sole then redis.call('HSETNX', event, 'live', 1) end
-  redis.call('HINCRBY', event, 'live', 1)
+  if payload and sole then set('live', 1) end
+  local written = redis.pcall('HSET', event, unpack(fields))
+  if type(written) == 'table' then return written.err end
+  if payload and not sole then
+    redis.call('HSETNX', event, 'live', 1)
+    redis.call('HINCRBY', event, 'live', 1)
+  end
 end
-redis.call('HSET', event, 'attempts:' .. destination, ARGV[8])
-if ARGV[9] ~= '' then redis.call('HSET', event, 'first:' .. destination, ARGV[9]) end
-if ARGV[11] ~= '' then redis.call('HSET', event, 'last:' .. destination, ARGV[11]) end
-if sole then
-  redis.call('XACK', stream, group, entry)
-  redis.call('XDEL', stream, entry)
+
+local settled = {}
+for i = 1, count do
+  if results[i] == 1 then
+    local at = 3 + width * (i - 1)
+    local failed = remember(KEYS[2 + i], payloads[i], at)
+    if failed then
+      results[i] = failed
+      redis.call('ZREM', waiting, ARGV[at + 3] .. ' ' .. ARGV[at + 4])
+    elseif ARGV[at + 2] == '1' then
+      settled[#settled + 1] = ARGV[at + 1]
+    end
+  end
 end
-return due
+if #settled > 0 then
+  redis.call('XACK', stream, group, unpack(settled))
+  redis.call('XDEL', stream, unpack(settled))
+end
+return results
