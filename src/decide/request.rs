@@ -1,7 +1,7 @@
 //! The request of an attempt.
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 
 use super::route::{Routes, join_url};
 use super::sign::{bearer_token, signature_header};
@@ -35,8 +35,9 @@ pub fn post(delivery: &Delivery, target: &Target, routes: &Routes, now_s: u64) -
 
 fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> HeaderMap {
     let event = &delivery.event;
-    let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
+    let mut headers = HeaderMap::with_capacity(9 + target.headers.len());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION"))));
     if let Some(traceparent) = event.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
