@@ -3,17 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use http::header::{AUTHORIZATION, HeaderValue, PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::uri::Scheme;
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::proxy::matcher::Intercept;
-use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout, timeout_at};
-use url::Url;
 
 use super::clients::{BuildError, Clients, Pool, Way};
 use super::failure::{cut_short, unanswered};
@@ -76,7 +72,7 @@ impl Client {
 
     /// Sends one request and reads as much of the reply as is wanted, all within the request timeout. Nothing is sent
     /// where the webhook of an instance is at an address that is not permitted.
-    pub async fn post(&self, post: Post) -> Outcome {
+    pub async fn post(&self, post: Post<'_>) -> Outcome {
         let request_timeout = self.inner.settings.request_timeout;
         match timeout_at(Instant::now() + request_timeout, self.exchange(post)).await {
             Ok(Ok(reply)) => Outcome::Replied(reply),
@@ -85,23 +81,18 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, post: Post) -> Result<Reply, TransportError> {
-        let url = Url::parse(&post.url).map_err(bad_request)?;
-        let (uri, authorization) = uri(url.clone())?;
-        let (pool, proxy) = self.pool(&url, &uri, post.owner).await?;
+    async fn exchange(&self, post: Post<'_>) -> Result<Reply, TransportError> {
+        let (pool, proxy) = self.pool(&post).await?;
         let mut request = Request::new(Full::new(post.body));
         *request.method_mut() = Method::POST;
         *request.headers_mut() = post.headers;
-        if let Some(authorization) = authorization {
-            request.headers_mut().entry(AUTHORIZATION).or_insert(authorization);
-        }
         // Through a tunnel, the proxy is told when it makes it.
-        if let Some(proxy) = proxy.filter(|_| uri.scheme() == Some(&Scheme::HTTP))
+        if let Some(proxy) = proxy.filter(|_| post.uri.scheme() == Some(&Scheme::HTTP))
             && let Some(authorization) = proxy.basic_auth()
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
         }
-        *request.uri_mut() = uri;
+        *request.uri_mut() = post.uri;
         let connect_timeout = self.inner.settings.connect_timeout;
         let answered = pool.request(request).await;
         let mut response = answered.map_err(|error| unanswered(&error, connect_timeout))?;
@@ -130,20 +121,15 @@ impl Client {
 
     /// What may send to a URL, once the URL's host is checked as far as that is not done when it is dialled; and the
     /// proxy between, if there is one.
-    async fn pool(
-        &self,
-        url: &Url,
-        uri: &Uri,
-        owner: Owner,
-    ) -> Result<(&Pool, Option<Intercept>), TransportError> {
+    async fn pool(&self, post: &Post<'_>) -> Result<(&Pool, Option<Intercept>), TransportError> {
         let Inner { clients, settings } = &*self.inner;
-        let certificates = match owner {
-            Owner::Operator => return Ok(clients.operators(uri)),
+        let certificates = match post.owner {
+            Owner::Operator => return Ok(clients.operators(&post.uri)),
             Owner::Instance(certificates) => certificates,
         };
         // An address in the URL is dialled without being resolved: here is the only place to check it.
-        let reach = settings.permits.host(url).map_err(refused)?;
-        match clients.way(uri, certificates) {
+        let reach = settings.permits.host(&post.host).map_err(refused)?;
+        match clients.way(&post.uri, certificates) {
             Way::Direct(pool) => Ok((pool, None)),
             Way::Proxy(pool, proxy) => {
                 self.check_resolved(reach).await?;
@@ -173,28 +159,4 @@ impl Client {
 
 fn refused(refusal: Refusal) -> TransportError {
     TransportError::Refused(Box::new(refusal))
-}
-
-fn bad_request(error: impl std::fmt::Display) -> TransportError {
-    TransportError::BadRequest(error.to_string())
-}
-
-/// A URL as requests name it, and the value of `authorization` that its userinfo stands for.
-fn uri(mut url: Url) -> Result<(Uri, Option<HeaderValue>), TransportError> {
-    let authorization = basic(&url);
-    // Only URLs without a host refuse that.
-    let _ = (url.set_username(""), url.set_password(None));
-    Ok((url.as_str().parse().map_err(bad_request)?, authorization))
-}
-
-fn basic(url: &Url) -> Option<HeaderValue> {
-    let user = percent_decode_str(url.username()).decode_utf8().ok()?;
-    let password = url.password().and_then(|password| percent_decode_str(password).decode_utf8().ok());
-    if user.is_empty() && password.is_none() {
-        return None;
-    }
-    let userinfo = format!("{user}:{}", password.unwrap_or_default());
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(userinfo))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
