@@ -31,7 +31,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
     ("deadpool_redis", &["store"]),
-    ("reqwest", &["http"]),
+    ("tokio_rustls", &["http"]),
+    ("rustls_platform_verifier", &["http"]),
+    ("http_body_util", &["http"]),
     // For the connections to receivers, and for those of the HTTP API.
     ("hyper", &["http", "api"]),
     ("hyper_util", &["http", "api"]),
@@ -508,12 +510,12 @@ mod the_checker {
         finds("flow/a.rs", "use ::redis::cmd;", "names the crate redis");
         finds("cli/a.rs", "fn f() -> Result<(), redis::RedisError> {}", "names the crate redis");
         finds("app.rs", "use deadpool_redis::{Pool};", "names the crate deadpool_redis");
-        finds("flow/a.rs", "let c = reqwest::Client::new();", "names the crate reqwest");
+        finds("flow/a.rs", "let c = tokio_rustls::TlsConnector::from(a);", "names the crate tokio_rustls");
         finds("store/a.rs", "use hyper::Error;", "names the crate hyper");
         finds("lib.rs", "pub use redis;", "names the crate redis");
         finds("flow/a.rs", "use prometheus::IntCounter;", "names the crate prometheus");
         passes("store/a.rs", "use redis::cmd; use deadpool_redis::Pool;");
-        passes("http/a.rs", "fn f(e: &reqwest::Error) -> Option<&hyper::Error> {}");
+        passes("http/a.rs", "fn f(e: &tokio_rustls::X) -> Option<&hyper::Error> {}");
         passes("flow/a.rs", "let redis = self.redis.clone(); Self { redis, x: redis_url } // redis::cmd");
         passes("flow/a.rs", "pub redis: Redis, fn f(redis: &Redis) { a::redis::b() }");
     }

@@ -1,12 +1,15 @@
 //! The request of an attempt.
 
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Uri};
 
 use super::route::{Routes, join_url};
-use super::sign::{bearer_token, signature_header};
+use super::sign::{bearer, signature_over};
 use super::strip::base64_cuts;
-use crate::model::{Delivery, Post, Target};
+use crate::model::{Delivery, EventName, Post, Target, TransportError};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -14,14 +17,47 @@ const WEBHOOK_ATTEMPT: HeaderName = HeaderName::from_static("webhook-attempt");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// How many headers an attempt has beyond those of the template: the five above, a token or the authorization of a
+/// proxy, and `host` and `content-length`, which HTTP adds.
+const OF_AN_ATTEMPT: usize = 9;
+
+/// What every destination has that sets no headers of its own.
+static DEFAULTS: LazyLock<Arc<HeaderMap>> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(3 + OF_AN_ATTEMPT);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION"))));
+    Arc::new(headers)
+});
+
+/// The headers that every attempt at a destination has: the defaults, the destination's own in their place, and without
+/// one of its own the `authorization` of its URL.
+pub(super) fn template(own: HeaderMap, authorization: Option<HeaderValue>) -> Arc<HeaderMap> {
+    if own.is_empty() && authorization.is_none() {
+        return Arc::clone(&DEFAULTS);
+    }
+    let mut headers = HeaderMap::with_capacity(DEFAULTS.len() + own.len() + 1 + OF_AN_ATTEMPT);
+    headers.extend(DEFAULTS.iter().map(|(name, value)| (name.clone(), value.clone())));
+    headers.extend(own);
+    if let Some(authorization) = authorization {
+        headers.entry(AUTHORIZATION).or_insert(authorization);
+    }
+    // A clone has no room for further entries, and keeps that of the table that finds them: a template lives for long,
+    // and each attempt makes another clone.
+    Arc::new(headers.clone())
+}
+
 /// What is sent for a delivery to its target at `now_s` (Unix seconds).
-pub fn post(delivery: &Delivery, target: &Target, routes: &Routes, now_s: u64) -> Post {
+///
+/// # Errors
+/// When no request can be made: the event's name makes a route that is too long for a URL.
+pub fn post<'a>(
+    delivery: &Delivery,
+    target: &'a Target,
+    routes: &Routes,
+    now_s: u64,
+) -> Result<Post<'a>, TransportError> {
     let envelope = &delivery.event.envelope;
-    let url = if target.by_events {
-        join_url(&target.url, &routes.suffix(envelope.name()))
-    } else {
-        target.url.to_string()
-    };
     let body = match &target.destination_json {
         Some(destination) => {
             let cuts = if target.base64 { Vec::new() } else { base64_cuts(envelope) };
@@ -29,43 +65,94 @@ pub fn post(delivery: &Delivery, target: &Target, routes: &Routes, now_s: u64) -
         }
         None => envelope.payload().clone(),
     };
+    let uri = uri(target, envelope.name(), routes)
+        .map_err(|error| TransportError::BadRequest(format!("its URL with the event's route: {error}")))?;
     let headers = headers(delivery, target, now_s, &body);
-    Post { url, owner: target.owner, headers, body }
+    Ok(Post { uri, host: target.endpoint.host(), owner: target.owner, headers, body })
+}
+
+fn uri(target: &Target, event: &EventName, routes: &Routes) -> Result<Uri, http::Error> {
+    match target.by_events {
+        true => target.endpoint.with_route(&routes.suffix(event)),
+        false => Ok(target.endpoint.uri().clone()),
+    }
+}
+
+/// Where an event is sent, as the URL was written.
+pub fn url<'a>(target: &'a Target, event: &EventName, routes: &Routes) -> Cow<'a, str> {
+    match target.by_events {
+        true => join_url(&target.url, &routes.suffix(event)).into(),
+        false => Cow::Borrowed(&target.url),
+    }
 }
 
 fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> HeaderMap {
     let event = &delivery.event;
-    let mut headers = HeaderMap::with_capacity(8 + target.headers.len());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION"))));
+    let mut headers = HeaderMap::clone(&target.headers);
     if let Some(traceparent) = event.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
-        headers.insert(TRACEPARENT, traceparent);
+        headers.entry(TRACEPARENT).or_insert(traceparent);
     }
-    // The destination's own come after the defaults they may replace, and before those that identify the attempt.
-    for name in target.headers.keys() {
-        headers.remove(name);
-    }
-    for (name, value) in &target.headers {
-        headers.append(name, value.clone());
-    }
-    if let Some(mut value) = target
-        .jwt_key
-        .as_ref()
-        .and_then(|key| HeaderValue::try_from(format!("Bearer {}", bearer_token(key, now_s))).ok())
+    if let Some(key) = &target.jwt_key
+        && let Ok(mut value) = HeaderValue::try_from(bearer(key, now_s))
     {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    if let Ok(id) = HeaderValue::from_str(event.id.as_str()) {
+    let id = event.id.as_str();
+    if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(WEBHOOK_ID, id);
     }
-    headers.insert(WEBHOOK_TIMESTAMP, now_s.into());
-    headers.insert(WEBHOOK_ATTEMPT, delivery.attempt.into());
-    if let Some(signature) = signature_header(&target.signers, event.id.as_str(), now_s, body)
-        && let Ok(value) = HeaderValue::try_from(signature)
+    let timestamp = HeaderValue::from(now_s);
+    if let Some(signatures) =
+        signature_over(&target.signers, id, timestamp.as_bytes(), &std::iter::once(body))
+        && let Ok(value) = HeaderValue::try_from(signatures)
     {
         headers.insert(WEBHOOK_SIGNATURE, value);
     }
+    headers.insert(WEBHOOK_TIMESTAMP, timestamp);
+    let attempt = match delivery.attempt {
+        // As most are.
+        1 => HeaderValue::from_static("1"),
+        attempt => attempt.into(),
+    };
+    headers.insert(WEBHOOK_ATTEMPT, attempt);
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn shown(headers: &HeaderMap) -> Vec<String> {
+        let mut shown: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        shown.sort();
+        shown
+    }
+
+    const AGENT: &str = concat!("user-agent: posthaste/", env!("CARGO_PKG_VERSION"));
+
+    #[test]
+    fn a_destinations_own_headers_take_the_place_of_the_defaults() {
+        let basic = || Some(HeaderValue::from_static("Basic YTpi"));
+        assert_eq!(
+            shown(&template(own(&[]), None)),
+            ["accept: */*", "content-type: application/json", AGENT]
+        );
+        assert_eq!(
+            shown(&template(own(&[]), basic())),
+            ["accept: */*", "authorization: Basic YTpi", "content-type: application/json", AGENT]
+        );
+        let all = [("accept", "a"), ("authorization", "b"), ("content-type", "c"), ("user-agent", "d")];
+        let replaced = ["accept: a", "authorization: b", "content-type: c", "user-agent: d", "x-own: e"];
+        assert_eq!(shown(&template(own(&[&all[..], &[("x-own", "e")]].concat()), basic())), replaced);
+    }
 }

@@ -8,13 +8,14 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 
-use crate::model::{Secret, Signer};
+use crate::model::Signer;
 
 /// How long a bearer token is valid, in seconds.
 pub const TOKEN_LIFETIME_S: u64 = 600;
+
+/// One signature with the space behind it.
+const SIGNATURE_BYTES: usize = "v1,".len() + 44 + 1;
 
 /// The standard alphabet, with or without padding: people copy secrets from all kinds of generators.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -52,32 +53,43 @@ pub fn parse_secret(secret: &str) -> Result<Signer, SecretError> {
 /// The value of `webhook-signature`: `v1,<base64 HMAC-SHA256 of id.timestamp.body>` for each signer, divided by
 /// spaces. None without a signer. `timestamp` is that of `webhook-timestamp`, Unix seconds.
 pub fn signature_header(signers: &[Signer], id: &str, timestamp: u64, body: &[u8]) -> Option<String> {
-    let timestamp = timestamp.to_string();
-    let signed: [&[u8]; 5] = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
-    let signatures: Vec<_> =
-        signers.iter().map(|signer| format!("v1,{}", STANDARD.encode(mac(signer.key(), &signed)))).collect();
-    (!signatures.is_empty()).then(|| signatures.join(" "))
+    signature_over(signers, id, timestamp.to_string().as_bytes(), &std::iter::once(body))
 }
 
-/// The token for `Authorization: Bearer`: an HS256 JWT (RFC 7519) `{iat, exp: iat+600, app:"evolution",
-/// action:"webhook"}`, keyed with the bytes of `key` as they are. `now_s` is Unix seconds.
-pub fn bearer_token(key: &Secret, now_s: u64) -> String {
-    let exp = now_s.saturating_add(TOKEN_LIFETIME_S);
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = URL_SAFE_NO_PAD
-        .encode(format!(r#"{{"iat":{now_s},"exp":{exp},"app":"evolution","action":"webhook"}}"#));
-    let signed = format!("{header}.{claims}");
-    let signature = URL_SAFE_NO_PAD.encode(mac(key.expose().as_bytes(), &[signed.as_bytes()]));
-    format!("{signed}.{signature}")
-}
-
-/// HMAC-SHA256 (RFC 2104) over `parts`, one after the other.
-fn mac(key: &[u8], parts: &[&[u8]]) -> impl AsRef<[u8]> + use<> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(part);
+/// As [`signature_header`], of a timestamp as it is written and a body in pieces.
+pub fn signature_over<'a>(
+    signers: &[Signer],
+    id: &'a str,
+    timestamp: &'a [u8],
+    body: &(impl Iterator<Item = &'a [u8]> + Clone),
+) -> Option<String> {
+    let mut signatures = String::with_capacity(signers.len() * SIGNATURE_BYTES);
+    for signer in signers {
+        if !signatures.is_empty() {
+            signatures.push(' ');
+        }
+        signatures.push_str("v1,");
+        let head: [&[u8]; 4] = [id.as_bytes(), b".", timestamp, b"."];
+        STANDARD.encode_string(signer.mac(head.into_iter().chain(body.clone())), &mut signatures);
     }
-    mac.finalize().into_bytes()
+    (!signatures.is_empty()).then_some(signatures)
+}
+
+/// The value of `authorization` with a token: an HS256 JWT (RFC 7519) `{iat, exp: iat+600, app:"evolution",
+/// action:"webhook"}`, keyed with the bytes of `key` as they are. `now_s` is Unix seconds.
+pub fn bearer(key: &Signer, now_s: u64) -> String {
+    let exp = now_s.saturating_add(TOKEN_LIFETIME_S);
+    let claims = format!(r#"{{"iat":{now_s},"exp":{exp},"app":"evolution","action":"webhook"}}"#);
+    let mut value = String::with_capacity(256);
+    value.push_str("Bearer ");
+    let token = value.len();
+    URL_SAFE_NO_PAD.encode_string(r#"{"alg":"HS256","typ":"JWT"}"#, &mut value);
+    value.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut value);
+    let signature = key.mac([&value.as_bytes()[token..]]);
+    value.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut value);
+    value
 }
 
 #[cfg(test)]
@@ -152,8 +164,8 @@ mod tests {
 
     #[test]
     fn an_independent_library_verifies_the_token() {
-        let token = bearer_token(&Secret::new("a key of any kind"), 1_700_000_000);
-        let untrusted = UntrustedToken::new(&token).unwrap();
+        let value = bearer(&Signer::new(b"a key of any kind".to_vec()), 1_700_000_000);
+        let untrusted = UntrustedToken::new(value.strip_prefix("Bearer ").unwrap()).unwrap();
         let verified =
             |key: &[u8]| Hs256.validator::<HashMap<String, String>>(&Hs256Key::new(key)).validate(&untrusted);
         assert!(verified(b"another key").is_err());

@@ -52,7 +52,10 @@ impl Attempting {
 
     async fn post(&self, delivery: &Delivery, now_s: u64) -> Outcome {
         match &delivery.target {
-            Ok(target) => self.client.post(request::post(delivery, target, &self.routes, now_s)).await,
+            Ok(target) => match request::post(delivery, target, &self.routes, now_s) {
+                Ok(post) => self.client.post(post).await,
+                Err(error) => Outcome::Failed(error),
+            },
             Err(error) => Outcome::Failed(error.clone()),
         }
     }

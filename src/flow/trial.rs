@@ -64,11 +64,12 @@ pub async fn try_out(
     let target = webhook::target(webhook)?;
     let now_ms = unix_ms();
     let delivery = delivery(instance, &event, target.clone(), now_ms);
-    let post = request::post(&delivery, &target, routes, now_ms / 1000);
-    let url = display_url(&post.url);
-    let sent = post.headers.clone();
+    let url = display_url(&request::url(&target, &event, routes));
     let started = Instant::now();
-    let outcome = client.post(post).await;
+    let (sent, outcome) = match request::post(&delivery, &target, routes, now_ms / 1000) {
+        Ok(post) => (post.headers.clone(), client.post(post).await),
+        Err(error) => (HeaderMap::new(), Outcome::Failed(error)),
+    };
     let reply = match &outcome {
         Outcome::Replied(reply) => masked(&reply.start, webhook, &sent),
         Outcome::Failed(_) => String::new(),

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use http::header::RETRY_AFTER;
-use reqwest::Url;
+use http::header::{PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::uri::Scheme;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::proxy::matcher::Intercept;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::clients::{BuildError, Clients, Way};
-use super::failure::classify;
+use super::clients::{BuildError, Clients, Pool, Way};
+use super::failure::{cut_short, unanswered};
+use super::proxies::Proxies;
 use super::resolver::lookup;
 use crate::decide::address::{Permits, Reach};
 use crate::decide::retry::retry_after;
@@ -51,7 +55,14 @@ impl Client {
     /// # Errors
     /// When the system's trust store or a certificate cannot be read, and for a proxy that is not supported.
     pub fn new(settings: ClientSettings) -> Result<Self, BuildError> {
-        Ok(Self { inner: Arc::new(Inner { clients: Clients::build(&settings)?, settings }) })
+        Self::with_proxies(settings, Proxies::from_env()?.map(Arc::new))
+    }
+
+    pub(super) fn with_proxies(
+        settings: ClientSettings,
+        proxies: Option<Arc<Proxies>>,
+    ) -> Result<Self, BuildError> {
+        Ok(Self { inner: Arc::new(Inner { clients: Clients::build(&settings, proxies)?, settings }) })
     }
 
     /// The proxies that are used, as they may be shown.
@@ -61,7 +72,7 @@ impl Client {
 
     /// Sends one request and reads as much of the reply as is wanted, all within the request timeout. Nothing is sent
     /// where the webhook of an instance is at an address that is not permitted.
-    pub async fn post(&self, post: Post) -> Outcome {
+    pub async fn post(&self, post: Post<'_>) -> Outcome {
         let request_timeout = self.inner.settings.request_timeout;
         match timeout_at(Instant::now() + request_timeout, self.exchange(post)).await {
             Ok(Ok(reply)) => Outcome::Replied(reply),
@@ -70,12 +81,21 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, post: Post) -> Result<Reply, TransportError> {
-        let failed = |error| classify(error, self.inner.settings.connect_timeout);
-        let url = Url::parse(&post.url).map_err(|error| TransportError::BadRequest(error.to_string()))?;
-        let client = self.client(&url, post.owner).await?;
-        let request = client.post(url).headers(post.headers).body(post.body);
-        let mut response = request.send().await.map_err(failed)?;
+    async fn exchange(&self, post: Post<'_>) -> Result<Reply, TransportError> {
+        let (pool, proxy) = self.pool(&post).await?;
+        let mut request = Request::new(Full::new(post.body));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = post.headers;
+        // Through a tunnel, the proxy is told when it makes it.
+        if let Some(proxy) = proxy.filter(|_| post.uri.scheme() == Some(&Scheme::HTTP))
+            && let Some(authorization) = proxy.basic_auth()
+        {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        *request.uri_mut() = post.uri;
+        let connect_timeout = self.inner.settings.connect_timeout;
+        let answered = pool.request(request).await;
+        let mut response = answered.map_err(|error| unanswered(&error, connect_timeout))?;
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -85,8 +105,12 @@ impl Client {
         let mut start = BytesMut::new();
         let mut read = 0;
         while read < READ_BYTES {
-            let Some(chunk) = response.chunk().await.map_err(failed)? else {
+            let Some(frame) = response.body_mut().frame().await else {
                 break;
+            };
+            // What is no data are trailers.
+            let Ok(chunk) = frame.map_err(|error| cut_short(&error))?.into_data() else {
+                continue;
             };
             read += chunk.len();
             let wanted = KEPT_BYTES.saturating_sub(start.len()).min(chunk.len());
@@ -95,20 +119,21 @@ impl Client {
         Ok(Reply { status, retry_after, start: start.freeze() })
     }
 
-    /// The client that may send to a URL, once the URL's host is checked as far as that client does not do it itself.
-    async fn client(&self, url: &Url, owner: Owner) -> Result<&reqwest::Client, TransportError> {
+    /// What may send to a URL, once the URL's host is checked as far as that is not done when it is dialled; and the
+    /// proxy between, if there is one.
+    async fn pool(&self, post: &Post<'_>) -> Result<(&Pool, Option<Intercept>), TransportError> {
         let Inner { clients, settings } = &*self.inner;
-        let certificates = match owner {
-            Owner::Operator => return Ok(&clients.operators),
+        let certificates = match post.owner {
+            Owner::Operator => return Ok(clients.operators(&post.uri)),
             Owner::Instance(certificates) => certificates,
         };
         // An address in the URL is dialled without being resolved: here is the only place to check it.
-        let reach = settings.permits.host(url).map_err(refused)?;
-        match clients.way(url, certificates) {
-            Way::Direct(client) => Ok(client),
-            Way::Proxy(client) => {
+        let reach = settings.permits.host(&post.host).map_err(refused)?;
+        match clients.way(&post.uri, certificates) {
+            Way::Direct(pool) => Ok((pool, None)),
+            Way::Proxy(pool, proxy) => {
                 self.check_resolved(reach).await?;
-                Ok(client)
+                Ok((pool, Some(proxy)))
             }
         }
     }

@@ -3,15 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Certificate, ClientBuilder, Identity, Url};
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 use super::ClientSettings;
+use super::connect::Connector;
 use super::proxies::{Proxies, ProxyError};
-use super::resolver::{Guarded, Only, System};
-use crate::model::{Certificates, TlsSettings};
+use super::resolver::Resolver;
+use super::tls::{self, TlsError};
+use crate::model::Certificates;
 
 /// How long an idle connection to a receiver is kept.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// A pool of connections, and what makes them.
+pub(super) type Pool = legacy::Client<Connector, Full<Bytes>>;
 
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -26,51 +37,61 @@ pub enum BuildError {
     Proxy(#[from] ProxyError),
 }
 
+impl From<TlsError> for BuildError {
+    fn from(error: TlsError) -> Self {
+        Self::Client(error.to_string())
+    }
+}
+
 /// Every client there is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Clients {
     /// For destinations of the operator's own: dials whatever it is told, through proxies where there are any.
-    pub(super) operators: reqwest::Client,
+    operators: Pool,
     /// For webhooks of instances: dials only what may be.
     direct: Pair,
     /// The same through a proxy: dials nothing but the proxy.
-    proxied: Option<(Proxies, Pair)>,
+    proxied: Option<(Arc<Proxies>, Pair)>,
 }
 
 /// One that verifies certificates, and where it is permitted one that does not.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Pair {
-    verifying: reqwest::Client,
-    trusting: Option<reqwest::Client>,
+    verifying: Pool,
+    trusting: Option<Pool>,
 }
 
 /// How a webhook of an instance is sent to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Way<'a> {
     /// By a client that checks what it dials.
-    Direct(&'a reqwest::Client),
+    Direct(&'a Pool),
     /// By one that dials the proxy, so that where the proxy is to connect to has to be checked before.
-    Proxy(&'a reqwest::Client),
+    Proxy(&'a Pool, Intercept),
 }
 
 impl Clients {
     /// Builds all that can be needed.
-    pub(super) fn build(settings: &ClientSettings) -> Result<Self, BuildError> {
-        let permits = Arc::new(settings.permits.clone());
-        let operators = built(base(settings)?.dns_resolver(System))?;
-        let trusts_any = permits.insecure_tls;
-        let direct = Pair::build(
-            || Ok(base(settings)?.no_proxy().dns_resolver(Guarded(Arc::clone(&permits)))),
-            trusts_any,
-        )?;
-        let proxied = match Proxies::from_env()? {
-            None => None,
-            Some(proxies) => {
-                let resolver = Only(Arc::clone(&proxies.hosts));
-                let pair = Pair::build(|| Ok(base(settings)?.dns_resolver(resolver.clone())), trusts_any)?;
-                Some((proxies, pair))
-            }
+    pub(super) fn build(
+        settings: &ClientSettings,
+        proxies: Option<Arc<Proxies>>,
+    ) -> Result<Self, BuildError> {
+        let ClientSettings { connect_timeout, permits, tls: tls_settings, .. } = settings;
+        let verifying = tls::verifying(tls_settings)?;
+        let trusting = permits.insecure_tls.then(|| tls::trusting(tls_settings)).transpose()?;
+        let pool = |resolver, tls: &Arc<ClientConfig>, proxies: Option<&Arc<Proxies>>| {
+            pool(Connector::new(resolver, tls, proxies, *connect_timeout))
         };
+        let pair = |resolver: &Resolver, proxies: Option<&Arc<Proxies>>| Pair {
+            verifying: pool(resolver.clone(), &verifying, proxies),
+            trusting: trusting.as_ref().map(|trusting| pool(resolver.clone(), trusting, proxies)),
+        };
+        let operators = pool(Resolver::System, &verifying, proxies.as_ref());
+        let direct = pair(&Resolver::Guarded(Arc::new(permits.clone())), None);
+        let proxied = proxies.map(|proxies| {
+            let pair = pair(&Resolver::Only(Arc::clone(&proxies)), Some(&proxies));
+            (proxies, pair)
+        });
         Ok(Self { operators, direct, proxied })
     }
 
@@ -79,26 +100,24 @@ impl Clients {
         self.proxied.iter().flat_map(|(proxies, _)| proxies.shown.iter().map(String::as_str))
     }
 
+    /// The client for destinations of the operator's own, and the proxy that it uses for a URL.
+    pub(super) fn operators(&self, uri: &Uri) -> (&Pool, Option<Intercept>) {
+        (&self.operators, self.proxied.as_ref().and_then(|(proxies, _)| proxies.intercept(uri)))
+    }
+
     /// How a webhook of an instance is sent to.
-    pub(super) fn way(&self, url: &Url, certificates: Certificates) -> Way<'_> {
-        match &self.proxied {
-            Some((proxies, pair)) if proxies.take(url) => Way::Proxy(pair.of(certificates)),
-            _ => Way::Direct(self.direct.of(certificates)),
+    pub(super) fn way(&self, uri: &Uri, certificates: Certificates) -> Way<'_> {
+        let proxied = self.proxied.as_ref();
+        match proxied.and_then(|(proxies, pair)| Some((proxies.intercept(uri)?, pair))) {
+            Some((proxy, pair)) => Way::Proxy(pair.of(certificates), proxy),
+            None => Way::Direct(self.direct.of(certificates)),
         }
     }
 }
 
 impl Pair {
-    fn build(
-        base: impl Fn() -> Result<ClientBuilder, BuildError>,
-        trusts_any: bool,
-    ) -> Result<Self, BuildError> {
-        let trusting = || built(base()?.tls_danger_accept_invalid_certs(true));
-        Ok(Self { verifying: built(base()?)?, trusting: trusts_any.then(trusting).transpose()? })
-    }
-
     /// A webhook may have been stored when not verifying was still permitted: then it is verified.
-    fn of(&self, certificates: Certificates) -> &reqwest::Client {
+    fn of(&self, certificates: Certificates) -> &Pool {
         match (certificates, &self.trusting) {
             (Certificates::Any, Some(trusting)) => trusting,
             (Certificates::Any, None) | (Certificates::Verified, _) => &self.verifying,
@@ -106,33 +125,14 @@ impl Pair {
     }
 }
 
-/// What all clients have in common.
-fn base(settings: &ClientSettings) -> Result<ClientBuilder, BuildError> {
-    let builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(settings.connect_timeout)
+fn pool(connector: Connector) -> Pool {
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .tcp_nodelay(true);
-    with_tls(builder, &settings.tls).map_err(failed)
-}
-
-fn with_tls(mut builder: ClientBuilder, tls: &TlsSettings) -> reqwest::Result<ClientBuilder> {
-    if let Some(pem) = &tls.ca {
-        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem.as_bytes())?);
-    }
-    if let Some(pem) = &tls.identity {
-        builder = builder.identity(Identity::from_pem(pem.expose().as_bytes())?);
-    }
-    Ok(builder)
-}
-
-fn built(builder: ClientBuilder) -> Result<reqwest::Client, BuildError> {
-    builder.build().map_err(failed)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn failed(error: reqwest::Error) -> BuildError {
-    BuildError::Client(error.to_string())
+        // Only what was handed to a connection that had ended before, and of which nothing was written: the pool learns
+        // that a receiver has closed an idle connection when it uses it. What may have reached a receiver comes back
+        // as an error, and is for the retries.
+        .retry_canceled_requests(true)
+        .build(connector)
 }

@@ -4,51 +4,73 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use hyper_util::client::legacy;
 use rustls::{AlertDescription, CertificateError};
 
+use super::connect::TimedOut;
 use super::resolver::ResolveError;
 use crate::model::{Refusal, TransportError};
 
-/// The kind of failure behind an error of the client. `connect_timeout` is what the client was given.
-pub(super) fn classify(error: reqwest::Error, connect_timeout: Duration) -> TransportError {
-    let error = error.without_url();
-    if let Some(refusal) = cause::<Refusal>(&error) {
+/// The kind of failure behind an error of a request that no answer came to. `connect_timeout` is what the client was
+/// given.
+pub(super) fn unanswered(error: &legacy::Error, connect_timeout: Duration) -> TransportError {
+    if let Some(refusal) = cause::<Refusal>(error) {
         return TransportError::Refused(Box::new(refusal.clone()));
     }
-    if let Some(ResolveError(reason)) = cause(&error) {
+    if let Some(ResolveError(reason)) = cause(error) {
         return TransportError::Dns(reason.clone());
     }
-    if let Some(tls) = cause::<rustls::Error>(&error).or_else(|| tls_in_io(&error)) {
+    if let Some(tls) = tls(error) {
         return TransportError::Tls(told(tls));
     }
-    if error.is_connect() && error.is_timeout() {
+    if error.is_connect() && is_timeout(error) {
         return TransportError::ConnectTimeout(connect_timeout);
     }
     if error.is_connect() {
-        return TransportError::Connect(root(&error));
+        return TransportError::Connect(root(error));
     }
-    if error.is_builder() || error.is_request() && cause::<http::Error>(&error).is_some() {
-        return TransportError::BadRequest(root(&error));
+    if cause::<http::Error>(error).is_some() {
+        return TransportError::BadRequest(root(error));
     }
-    if let Some(hyper) = cause::<hyper::Error>(&error) {
+    broken_off(error).unwrap_or_else(|| TransportError::Other(root(error)))
+}
+
+/// The kind of failure behind an error within the body of an answer.
+pub(super) fn cut_short(error: &hyper::Error) -> TransportError {
+    if let Some(tls) = tls(error) {
+        return TransportError::Tls(told(tls));
+    }
+    broken_off(error).unwrap_or_else(|| TransportError::ClosedEarly(root(error)))
+}
+
+/// What went wrong on a connection that was made, where that is known.
+fn broken_off(error: &(dyn Error + 'static)) -> Option<TransportError> {
+    if let Some(hyper) = cause::<hyper::Error>(error) {
         if hyper.is_parse() {
-            return TransportError::BadReply(hyper.to_string());
+            return Some(TransportError::BadReply(hyper.to_string()));
         }
         if hyper.is_incomplete_message() || hyper.is_closed() || hyper.is_canceled() {
-            return TransportError::ClosedEarly(hyper.to_string());
+            return Some(TransportError::ClosedEarly(hyper.to_string()));
         }
     }
-    match cause::<io::Error>(&error).map(io::Error::kind) {
+    match cause::<io::Error>(error).map(io::Error::kind) {
         Some(
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::NotConnected,
-        ) => TransportError::ClosedEarly(root(&error)),
-        _ if error.is_body() || error.is_decode() => TransportError::ClosedEarly(root(&error)),
-        _ => TransportError::Other(root(&error)),
+        ) => Some(TransportError::ClosedEarly(root(error))),
+        _ => None,
     }
+}
+
+/// Whether it took too long: for this client, or for the system.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        error.is::<TimedOut>()
+            || error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
 }
 
 /// A TLS error, with the setting that may mend it.
@@ -84,7 +106,12 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// A TLS error that travels inside an I/O error, whose `source` skips it; the client wraps one in another.
+/// The TLS error behind an error.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    cause(error).or_else(|| tls_in_io(error))
+}
+
+/// A TLS error that travels inside an I/O error, whose `source` skips it.
 fn tls_in_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     fn tls(error: &io::Error) -> Option<&rustls::Error> {
         let inner = error.get_ref()?;

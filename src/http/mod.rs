@@ -2,9 +2,14 @@
 
 mod client;
 mod clients;
+mod connect;
 mod failure;
 mod proxies;
 mod resolver;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tls;
 mod vet;
 
 pub use client::{Client, ClientSettings};

@@ -1,13 +1,11 @@
 //! The proxies of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
 //!
-//! The clients read the same variables by the same code ([`Matcher`]), so that what is said here of a URL is what they
-//! do.
+//! What is said here of a URL is what the clients do: they ask the same.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
 
-use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::Url;
+use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 /// The variables that name one.
 const VARIABLES: [&str; 6] =
@@ -29,11 +27,11 @@ pub enum ProxyError {
 }
 
 /// Which URLs go through a proxy.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Proxies {
-    matcher: Arc<Matcher>,
+    matcher: Matcher,
     /// The hosts of the proxies.
-    pub(super) hosts: Arc<HashSet<String>>,
+    hosts: HashSet<String>,
     /// Each as it may be shown.
     pub(super) shown: BTreeSet<String>,
 }
@@ -47,7 +45,7 @@ impl Proxies {
         let is_malformed = |name: &&str| match std::env::var(name) {
             Ok(value) => {
                 let alone = Matcher::builder().all(value.clone()).build();
-                !value.is_empty() && alone.intercept(&http::Uri::from_static(ANY_HOST[0])).is_none()
+                !value.is_empty() && alone.intercept(&Uri::from_static(ANY_HOST[0])).is_none()
             }
             Err(std::env::VarError::NotUnicode(_)) => true,
             Err(std::env::VarError::NotPresent) => false,
@@ -55,9 +53,13 @@ impl Proxies {
         if let Some(name) = VARIABLES.into_iter().find(is_malformed) {
             return Err(ProxyError::Malformed(name));
         }
-        let matcher = Matcher::from_system();
+        let proxies = Self::of(Matcher::from_system())?;
+        Ok((!proxies.hosts.is_empty()).then_some(proxies))
+    }
+
+    fn of(matcher: Matcher) -> Result<Self, ProxyError> {
         let (mut hosts, mut shown) = (HashSet::new(), BTreeSet::new());
-        for proxy in ANY_HOST.iter().filter_map(|url| matcher.intercept(&http::Uri::from_static(url))) {
+        for proxy in ANY_HOST.iter().filter_map(|url| matcher.intercept(&Uri::from_static(url))) {
             match proxy.uri().scheme_str() {
                 Some("http" | "https") | None => {}
                 Some(other) => return Err(ProxyError::Kind(other.to_owned())),
@@ -66,12 +68,22 @@ impl Proxies {
             // User and password are not part of it any more.
             shown.insert(proxy.uri().to_string());
         }
-        let proxies = Self { matcher: Arc::new(matcher), hosts: Arc::new(hosts), shown };
-        Ok((!proxies.hosts.is_empty()).then_some(proxies))
+        Ok(Self { matcher, hosts, shown })
     }
 
-    /// Whether a URL goes through one.
-    pub(super) fn take(&self, url: &Url) -> bool {
-        url.as_str().parse().is_ok_and(|uri| self.matcher.intercept(&uri).is_some())
+    /// The one that a URL goes through, if any.
+    pub(super) fn intercept(&self, uri: &Uri) -> Option<Intercept> {
+        self.matcher.intercept(uri)
+    }
+
+    /// Whether this is the host of one.
+    pub(super) fn are_at(&self, host: &str) -> bool {
+        self.hosts.contains(host)
+    }
+
+    /// One for every URL.
+    #[cfg(test)]
+    pub(super) fn one(url: &str) -> Self {
+        Self::of(Matcher::builder().all(url).build()).unwrap()
     }
 }

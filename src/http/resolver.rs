@@ -1,25 +1,28 @@
 //! Name resolution for the clients, with errors of its own types, and the check of what is dialled.
 
-use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
 
+use super::connect::BoxError;
+use super::proxies::Proxies;
 use crate::decide::address::Permits;
 
-/// The system's resolver.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct System;
-
-/// The system's resolver, which tells only the addresses that webhooks of instances may be sent to. The client dials
-/// what it is told here and nothing else, so that a name cannot lead elsewhere between a check and the connection.
+/// Which addresses a client is told.
 #[derive(Clone, Debug)]
-pub(super) struct Guarded(pub(super) Arc<Permits>);
-
-/// The system's resolver, for these names and no others.
-#[derive(Clone, Debug)]
-pub(super) struct Only(pub(super) Arc<HashSet<String>>);
+pub(super) enum Resolver {
+    /// Those that the system finds.
+    System,
+    /// Of those, the ones that webhooks of instances may be sent to. The client dials what it is told here and nothing
+    /// else, so that a name cannot lead elsewhere between a check and the connection.
+    Guarded(Arc<Permits>),
+    /// Those of the proxies, and of no other name.
+    Only(Arc<Proxies>),
+}
 
 /// A host name that could not be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -34,40 +37,40 @@ pub(super) async fn lookup(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     }
 }
 
-/// As the client takes them. The port is the URL's; the client sets it on each.
-fn told(found: Vec<IpAddr>) -> Addrs {
-    Box::new(found.into_iter().map(|address| (address, 0).into()))
-}
-
-impl Resolve for System {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move { Ok(told(lookup(name.as_str()).await?)) })
+impl Resolver {
+    async fn addresses(self, name: &str) -> Result<Vec<IpAddr>, BoxError> {
+        match self {
+            Self::System => Ok(lookup(name).await?),
+            Self::Guarded(permits) => {
+                let mut found = lookup(name).await?;
+                if !permits.lists(name) {
+                    permits.any_address(name, &found)?;
+                    found.retain(|address| permits.address(name, *address).is_ok());
+                }
+                Ok(found)
+            }
+            Self::Only(proxies) if proxies.are_at(name) => Ok(lookup(name).await?),
+            Self::Only(_) => Err(ResolveError(format!("{name} is not the proxy")).into()),
+        }
     }
 }
 
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let permits = Arc::clone(&self.0);
-        Box::pin(async move {
-            let name = name.as_str();
-            let mut found = lookup(name).await?;
-            if !permits.lists(name) {
-                permits.any_address(name, &found)?;
-                found.retain(|address| permits.address(name, *address).is_ok());
-            }
-            Ok(told(found))
-        })
-    }
-}
+impl Service<Name> for Resolver {
+    /// The port is the URL's; the client sets it on each.
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-impl Resolve for Only {
-    fn resolve(&self, name: Name) -> Resolving {
-        let is_known = self.0.contains(name.as_str());
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolver = self.clone();
         Box::pin(async move {
-            match is_known {
-                true => Ok(told(lookup(name.as_str()).await?)),
-                false => Err(ResolveError(format!("{} is not the proxy", name.as_str())).into()),
-            }
+            let found = resolver.addresses(name.as_str()).await?;
+            let dialled: Vec<_> = found.into_iter().map(|address| SocketAddr::from((address, 0))).collect();
+            Ok(dialled.into_iter())
         })
     }
 }
@@ -80,7 +83,7 @@ mod tests {
     /// What a client would dial for `localhost`, which every system knows.
     async fn dialled(permits: Permits) -> Result<Vec<IpAddr>, Refusal> {
         let name = "localhost".parse().unwrap();
-        match Guarded(Arc::new(permits)).resolve(name).await {
+        match Resolver::Guarded(Arc::new(permits)).call(name).await {
             Ok(found) => Ok(found.map(|address| address.ip()).collect()),
             Err(error) => Err(*error.downcast().expect("it resolves, and is refused")),
         }
@@ -102,8 +105,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_for_a_proxy_dials_nothing_else() {
-        let only = Only(Arc::new(HashSet::from(["localhost".to_owned()])));
-        assert!(only.resolve("localhost".parse().unwrap()).await.is_ok());
-        assert!(only.resolve("localhost.".parse().unwrap()).await.is_err());
+        let mut only = Resolver::Only(Arc::new(Proxies::one("http://localhost:3128")));
+        assert!(only.call("localhost".parse().unwrap()).await.is_ok());
+        assert!(only.call("localhost.".parse().unwrap()).await.is_err());
     }
 }

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::Url;
+use http::Uri;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use url::Url;
 
 use super::proxies::Proxies;
 use super::resolver::lookup;
@@ -64,7 +65,8 @@ fn check_found(webhook: &Webhook, permits: &Permits, name: &str, found: &[IpAddr
 /// Whether attempts would go through a proxy. With one that cannot be used there are no attempts.
 fn goes_through_proxy(webhook: &Webhook) -> bool {
     let Ok(url) = Url::parse(&webhook.url) else { return false };
-    Proxies::from_env().is_ok_and(|proxies| proxies.is_some_and(|proxies| proxies.take(&url)))
+    let Ok(uri) = url.as_str().parse::<Uri>() else { return false };
+    Proxies::from_env().is_ok_and(|proxies| proxies.is_some_and(|proxies| proxies.intercept(&uri).is_some()))
 }
 
 #[cfg(test)]

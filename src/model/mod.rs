@@ -4,6 +4,7 @@
 
 mod delivery;
 mod destination;
+mod endpoint;
 mod envelope;
 mod event;
 pub mod format;
@@ -19,6 +20,7 @@ mod webhook;
 
 pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
 pub use destination::{Destination, DestinationError};
+pub use endpoint::Endpoint;
 pub use envelope::{Envelope, EnvelopeError};
 pub(crate) use envelope::{array_elements, object_members};
 pub use event::{Event, EventId, EventIdError, EventKey, EventName, EventNameError, KNOWN_EVENTS};

@@ -1,15 +1,18 @@
 //! What is sent over the wire.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
+use url::Host;
 
 use super::Owner;
 
 /// A POST request, ready to be sent.
 #[derive(Clone, Debug)]
-pub struct Post {
-    /// An absolute `http` or `https` URL.
-    pub url: String,
+pub struct Post<'a> {
+    /// An absolute `http` or `https` URL, without userinfo.
+    pub uri: Uri,
+    /// Its host.
+    pub host: Host<&'a str>,
     /// Whose the destination is, and so where it may be.
     pub owner: Owner,
     /// Every header but those that HTTP itself sets.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
+use sha2::Sha256;
 
-use super::{EventName, Secret};
+use super::{Endpoint, EventName, Secret};
 
 /// An instance's webhook, as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,21 +42,42 @@ impl Webhook {
     }
 }
 
-/// A signing key (Standard Webhooks, symmetric): the bytes behind a `whsec_` secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Signer(Vec<u8>);
+/// A signing key: the bytes behind a `whsec_` secret (Standard Webhooks, symmetric), or those of a `jwt_key`.
+#[derive(Clone)]
+pub struct Signer {
+    key: Vec<u8>,
+    keyed: Hmac<Sha256>,
+}
 
 impl Signer {
     /// Wraps the decoded key.
     pub fn new(key: Vec<u8>) -> Self {
-        Self(key)
+        let keyed = Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
+        Self { key, keyed }
     }
 
     /// The key itself.
     pub fn key(&self) -> &[u8] {
-        &self.0
+        &self.key
+    }
+
+    /// HMAC-SHA256 (RFC 2104) over `parts`, one after the other. The key was taken in once for all of them.
+    pub fn mac<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+        let mut mac = self.keyed.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
     }
 }
+
+impl PartialEq for Signer {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Signer {}
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -85,6 +108,8 @@ pub enum Certificates {
 pub struct Target {
     /// The configured URL, as it was written (without a route suffix).
     pub url: Arc<str>,
+    /// The same, ready for requests.
+    pub endpoint: Endpoint,
     /// Whose it is, and so where it may be.
     pub owner: Owner,
     /// [`Self::url`] as JSON, for the body's `destination`; none where the body is sent as it is.
@@ -93,10 +118,10 @@ pub struct Target {
     pub by_events: bool,
     /// Whether `data.message.base64` is kept.
     pub base64: bool,
-    /// The destination's own headers.
-    pub headers: HeaderMap,
+    /// The headers that every attempt has: the defaults, and the destination's own in their place.
+    pub headers: Arc<HeaderMap>,
     /// The key for a bearer token minted for each attempt.
-    pub jwt_key: Option<Secret>,
+    pub jwt_key: Option<Signer>,
     /// The keys to sign with; one signature each.
     pub signers: Vec<Signer>,
     /// How many attempts a second it gets at most.

@@ -33,13 +33,7 @@ impl HostPattern {
         let host = without_root(host);
         match self {
             Self::Exactly(name) => host.eq_ignore_ascii_case(name),
-            Self::Below(name) => {
-                let above = host.len().checked_sub(name.len() + 1);
-                above.filter(|at| *at > 0).is_some_and(|at| {
-                    host.as_bytes()[at] == b'.'
-                        && host.get(at + 1..).is_some_and(|end| end.eq_ignore_ascii_case(name))
-                })
-            }
+            Self::Below(name) => is_below(host, name),
             Self::Any => true,
         }
     }
@@ -86,6 +80,14 @@ impl fmt::Display for HostPattern {
 /// What names in DNS and on local networks consist of.
 fn is_usual(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+/// Whether a host's name, without the dot of the root, ends in another, at any depth.
+pub(super) fn is_below(host: &str, name: &str) -> bool {
+    let above = host.len().checked_sub(name.len() + 1);
+    above.filter(|at| *at > 0).is_some_and(|at| {
+        host.as_bytes()[at] == b'.' && host.get(at + 1..).is_some_and(|end| end.eq_ignore_ascii_case(name))
+    })
 }
 
 /// A name without the dot of the root, which changes nothing about where it leads.

@@ -11,7 +11,7 @@ mod special;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use url::{Host, Url};
+use url::Host;
 
 pub use self::host::{HostPattern, HostPatternError};
 pub use self::network::{Network, NetworkError};
@@ -40,22 +40,16 @@ pub enum Reach<'a> {
 }
 
 impl Permits {
-    /// Checks the host of a URL as far as that can be done without resolving it.
+    /// Checks the host of a URL as far as that can be done without resolving it, before each attempt.
     ///
     /// # Errors
     /// For an address that may not be sent to, in whichever notation it was written, and for names that mean this
     /// machine (`localhost` and all below it, RFC 6761).
-    pub fn host<'a>(&self, url: &'a Url) -> Result<Reach<'a>, Refusal> {
-        let name = match url.host() {
-            Some(Host::Ipv4(address)) => {
-                return self.address(&address.to_string(), address.into()).map(|()| Reach::Permitted);
-            }
-            Some(Host::Ipv6(address)) => {
-                return self.address(&address.to_string(), address.into()).map(|()| Reach::Permitted);
-            }
-            Some(Host::Domain(name)) => name,
-            // Only URLs that are neither http nor https have none, and those are not sent to.
-            None => "",
+    pub fn host<'a>(&self, host: &Host<&'a str>) -> Result<Reach<'a>, Refusal> {
+        let name = match host {
+            Host::Ipv4(address) => return self.literal((*address).into()),
+            Host::Ipv6(address) => return self.literal((*address).into()),
+            Host::Domain(name) => *name,
         };
         if self.lists(name) {
             return Ok(Reach::Permitted);
@@ -65,6 +59,13 @@ impl Permits {
             self.any_address(name, &here)?;
         }
         Ok(Reach::Name(name))
+    }
+
+    fn literal<'a>(&self, address: IpAddr) -> Result<Reach<'a>, Refusal> {
+        match self.refuses(address) {
+            None => Ok(Reach::Permitted),
+            Some(what) => Err(Refusal { host: address.to_string(), address, what }),
+        }
     }
 
     /// Whether a name is listed in `WEBHOOK_ALLOW_HOSTS`.
@@ -77,13 +78,15 @@ impl Permits {
     /// # Errors
     /// When it is special and in no network that is permitted.
     pub fn address(&self, host: &str, address: IpAddr) -> Result<(), Refusal> {
-        match special(address) {
-            Some(what) if !self.networks.iter().any(|network| network.contains(address)) => {
-                let host = host::without_root(host).to_owned();
-                Err(Refusal { host, address, what })
-            }
-            _ => Ok(()),
+        match self.refuses(address) {
+            None => Ok(()),
+            Some(what) => Err(Refusal { host: host::without_root(host).to_owned(), address, what }),
         }
+    }
+
+    /// What is special about an address that is in no network that is permitted.
+    fn refuses(&self, address: IpAddr) -> Option<&'static str> {
+        special(address).filter(|_| !self.networks.iter().any(|network| network.contains(address)))
     }
 
     /// Checks the addresses of a host that is not listed: one that may be sent to will do, for no other is dialled.
@@ -112,13 +115,14 @@ impl Permits {
 }
 
 fn is_this_machine(name: &str) -> bool {
-    HostPattern::Exactly("localhost".to_owned()).matches(name)
-        || HostPattern::Below("localhost".to_owned()).matches(name)
+    let name = host::without_root(name);
+    name.eq_ignore_ascii_case("localhost") || host::is_below(name, "localhost")
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use url::Url;
 
     use super::*;
 
@@ -131,7 +135,8 @@ mod tests {
     }
 
     fn refused(permits: &Permits, url: &str) -> Option<Refusal> {
-        permits.host(&Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))).err()
+        let url = Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        permits.host(&url.host().unwrap()).err()
     }
 
     #[test]
@@ -196,22 +201,30 @@ mod tests {
             ("https://notlocalhost/", "notlocalhost"),
         ] {
             let parsed = Url::parse(url).unwrap();
-            assert_eq!(Permits::default().host(&parsed), Ok(Reach::Name(name)), "{url}");
+            assert_eq!(Permits::default().host(&parsed.host().unwrap()), Ok(Reach::Name(name)), "{url}");
         }
-        assert_eq!(Permits::default().host(&Url::parse("http://8.8.8.8/").unwrap()), Ok(Reach::Permitted));
-        assert_eq!(Permits::default().host(&Url::parse("http://0x08080808/").unwrap()), Ok(Reach::Permitted));
+        for url in ["http://8.8.8.8/", "http://0x08080808/"] {
+            let parsed = Url::parse(url).unwrap();
+            assert_eq!(Permits::default().host(&parsed.host().unwrap()), Ok(Reach::Permitted), "{url}");
+        }
     }
 
     #[test]
     fn the_settings_permit_what_they_name_and_nothing_else() {
         let names = permits(&["n8n", "*.corp.example"], &[]);
-        let there = |host: &str| Url::parse(&format!("http://{host}:5678/x")).unwrap();
-        assert_eq!(names.host(&there("n8n")), Ok(Reach::Permitted));
-        assert_eq!(names.host(&there("N8N.")), Ok(Reach::Permitted));
-        assert_eq!(names.host(&there("a.corp.example")), Ok(Reach::Permitted));
-        assert_eq!(names.host(&there("n8n.example")), Ok(Reach::Name("n8n.example")));
+        let reach = |permits: &Permits, host: &str| {
+            let url = Url::parse(&format!("http://{host}:5678/x")).unwrap();
+            permits.host(&url.host().unwrap()).map(|reach| match reach {
+                Reach::Permitted => None,
+                Reach::Name(name) => Some(name.to_owned()),
+            })
+        };
+        assert_eq!(reach(&names, "n8n"), Ok(None));
+        assert_eq!(reach(&names, "N8N."), Ok(None));
+        assert_eq!(reach(&names, "a.corp.example"), Ok(None));
+        assert_eq!(reach(&names, "n8n.example"), Ok(Some("n8n.example".to_owned())));
         assert!(refused(&names, "http://10.0.0.1/").is_some());
-        assert_eq!(permits(&["localhost"], &[]).host(&there("localhost")), Ok(Reach::Permitted));
+        assert_eq!(reach(&permits(&["localhost"], &[]), "localhost"), Ok(None));
 
         let networks = permits(&[], &["10.1.0.0/16", "::1"]);
         assert!(refused(&networks, "http://10.1.2.3/").is_none());
@@ -223,7 +236,7 @@ mod tests {
         );
         assert!(refused(&networks, "http://[::1]/").is_none());
         // It still leads where the system says, and each address is checked then.
-        assert_eq!(networks.host(&there("localhost")), Ok(Reach::Name("localhost")));
+        assert_eq!(reach(&networks, "localhost"), Ok(Some("localhost".to_owned())));
         assert!(refused(&permits(&["*"], &[]), "http://10.0.0.1/").is_some(), "an address is no name");
     }
 
@@ -270,7 +283,7 @@ mod tests {
         #[test]
         fn what_is_permitted_is_listed_public_or_a_name(url in "https?://([a-z0-9.:@%\\[\\]-]|\\PC){1,30}/") {
             let Ok(url) = Url::parse(&url) else { return Ok(()) };
-            match Permits::default().host(&url) {
+            match Permits::default().host(&url.host().unwrap()) {
                 Ok(Reach::Permitted) => {
                     let address = match url.host() {
                         Some(Host::Ipv4(address)) => IpAddr::from(address),

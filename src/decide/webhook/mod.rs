@@ -4,6 +4,7 @@
 //! silently ignored there, and the webhook never fires. Here every spelling is understood, and everything else is
 //! refused with what was probably meant.
 
+mod endpoint;
 mod given;
 mod headers;
 mod json;
@@ -15,6 +16,7 @@ mod url;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use self::endpoint::endpoint;
 pub use self::given::{RATES, WARNING_KEY};
 pub use self::headers::{HeaderError, headers_map, parse_headers};
 pub use self::json::JsonError;
@@ -22,6 +24,7 @@ pub use self::parse::{parse, parse_named};
 pub use self::permit::check_permitted;
 pub use self::show::{to_json, to_public_json, to_record};
 pub use self::url::{UrlError, check_url};
+use super::request::template;
 use super::sign::{SecretError, parse_secret};
 use crate::model::{Certificates, EventName, Owner, Refusal, Secret, Signer, Target, Webhook};
 
@@ -148,16 +151,17 @@ pub fn operators_target(webhook: &Webhook) -> Result<Target, WebhookError> {
 }
 
 fn target_of(webhook: &Webhook, owner: Owner) -> Result<Target, WebhookError> {
-    check_url(&webhook.url)?;
-    let (headers, jwt_key) = headers_map(&webhook.headers)?;
+    let (endpoint, authorization) = endpoint(&webhook.url, webhook.by_events)?;
+    let (own, jwt_key) = headers_map(&webhook.headers)?;
     Ok(Target {
         url: webhook.url.as_str().into(),
+        endpoint,
         owner,
         destination_json: Some(Arc::from(serde_json::Value::from(webhook.url.as_str()).to_string())),
         by_events: webhook.by_events,
         base64: webhook.base64,
-        headers,
-        jwt_key,
+        headers: template(own, authorization),
+        jwt_key: jwt_key.map(|key| Signer::new(key.expose().into())),
         signers: signers(&webhook.secrets)?,
         rate_limit: webhook.rate_limit,
     })
@@ -201,10 +205,11 @@ mod tests {
         assert_eq!(&*target.url, "https://h/a?q=\"");
         assert_eq!(target.destination_json.as_deref(), Some(r#""https://h/a?q=\"""#));
         assert!(target.by_events && !target.base64);
-        assert_eq!(target.headers.len(), 1);
+        assert_eq!(target.endpoint.uri(), "https://h/a/?q=%22");
+        assert_eq!(target.headers.len(), 4);
         assert_eq!(target.headers["x-a"], "1");
         assert!(target.headers["x-a"].is_sensitive());
-        assert_eq!(target.jwt_key.unwrap().expose(), "k");
+        assert_eq!(target.jwt_key.unwrap().key(), b"k");
         assert_eq!(target.signers, [Signer::new(b"abcd".to_vec()), Signer::new(b"efgh".to_vec())]);
     }
 

@@ -19,7 +19,7 @@ pub fn check_permitted(webhook: &Webhook, permits: &Permits) -> Result<Option<St
         return Err(WebhookError::InsecureTls);
     }
     let url = ::url::Url::parse(&webhook.url).map_err(|error| UrlError::Malformed(error.to_string()))?;
-    match permits.host(&url) {
+    match permits.host(&url.host().ok_or(UrlError::NoHost)?) {
         Ok(Reach::Permitted) => Ok(None),
         Ok(Reach::Name(name)) => Ok(Some(name.to_owned())),
         Err(refusal) => Err(WebhookError::Refused(Box::new(refusal))),

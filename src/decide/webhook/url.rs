@@ -45,6 +45,14 @@ pub enum UrlError {
 /// # Errors
 /// What is wrong with it.
 pub fn check_url(url: &str) -> Result<(), UrlError> {
+    parsed(url).map(drop)
+}
+
+/// A URL that can be sent to.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn parsed(url: &str) -> Result<::url::Url, UrlError> {
     if url.is_empty() {
         return Err(UrlError::Empty);
     }
@@ -75,7 +83,7 @@ pub fn check_url(url: &str) -> Result<(), UrlError> {
     })?;
     // What the HTTP client makes of it in the end.
     parsed.as_str().parse::<http::Uri>().map_err(|error| UrlError::Malformed(error.to_string()))?;
-    Ok(())
+    Ok(parsed)
 }
 
 /// Checks that a URL, whatever else it is, was not masked for showing and then handed in: it would replace the one that
