@@ -26,8 +26,6 @@ use crate::telemetry::metrics::Metrics;
 
 /// How often everything is looked at that no event would make it look at.
 const SWEEP: Duration = Duration::from_millis(500);
-/// How many deliveries are taken in at a time.
-const TAKE: usize = 64;
 /// How many destinations' parked deliveries are fetched at the same time.
 const FETCHES: usize = 8;
 
@@ -100,7 +98,7 @@ impl Dispatcher {
     /// workers.
     pub async fn run(
         mut self,
-        mut queue: mpsc::Receiver<Delivery>,
+        mut queue: mpsc::Receiver<Vec<Delivery>>,
         mut due: mpsc::Receiver<Vec<Due>>,
         stop: CancellationToken,
     ) {
@@ -116,7 +114,6 @@ impl Dispatcher {
         };
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut taken = Vec::with_capacity(TAKE);
         loop {
             let asked = self.begin_all(&mut state);
             self.fetch_all(&mut state, &stop);
@@ -138,12 +135,10 @@ impl Dispatcher {
                     _ => break,
                 },
                 lease = self.lease.changed() => if lease.is_err() { break },
-                count = queue.recv_many(&mut taken, TAKE) => {
-                    if count == 0 {
-                        break;
-                    }
-                    taken.drain(..).for_each(|delivery| self.take(&mut state, delivery));
-                }
+                some = queue.recv() => match some {
+                    Some(some) => some.into_iter().for_each(|delivery| self.take(&mut state, delivery)),
+                    None => break,
+                },
                 // After what it brought has been taken in.
                 Some((to, left)) = state.fetches.next() => state.lanes.fetched(&to, left, state.began.elapsed()),
                 Some(due) = due.recv() => {
@@ -161,13 +156,13 @@ impl Dispatcher {
         self.stop(state, queue).await;
     }
 
-    async fn stop(&mut self, mut state: State, mut queue: mpsc::Receiver<Delivery>) {
+    async fn stop(&mut self, mut state: State, mut queue: mpsc::Receiver<Vec<Delivery>>) {
         state.fetches.shutdown().await;
         queue.close();
         let mut waiting = state.lanes.clear();
         waiting.extend(state.suspects.drain(..));
-        while let Ok(delivery) = queue.try_recv() {
-            waiting.push(delivery);
+        while let Ok(some) = queue.try_recv() {
+            waiting.extend(some);
         }
         for work in state.out.drain(..) {
             if let Work::Parked(delivery, ..) = work {

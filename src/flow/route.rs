@@ -28,7 +28,7 @@ pub struct Router {
     hooks: Hooks,
     pauses: Pauses,
     settings: Routing,
-    dispatch: mpsc::Sender<Delivery>,
+    dispatch: mpsc::Sender<Vec<Delivery>>,
     settle: mpsc::Sender<Work>,
 }
 
@@ -56,7 +56,7 @@ impl Router {
     pub fn new(
         redis: Redis,
         settings: Routing,
-        dispatch: mpsc::Sender<Delivery>,
+        dispatch: mpsc::Sender<Vec<Delivery>>,
         settle: mpsc::Sender<Work>,
     ) -> Self {
         Self {
@@ -163,13 +163,18 @@ impl Router {
             }
         };
         outage.over();
+        let mut attempts = Vec::with_capacity(steps.len());
         for step in steps {
             match step {
-                Step::Attempt(delivery) => self.dispatch.send(*delivery).await.map_err(|_| Stopped)?,
+                Step::Attempt(delivery) => attempts.push(*delivery),
                 Step::Settle(work) => self.settle.send(work).await.map_err(|_| Stopped)?,
             }
         }
-        Ok(())
+        // Together: the dispatcher is on another thread, which would be woken for each.
+        match attempts.is_empty() {
+            true => Ok(()),
+            false => self.dispatch.send(attempts).await.map_err(|_| Stopped),
+        }
     }
 
     async fn steps(
