@@ -177,7 +177,7 @@ fn destinations(config: &Config) -> Result<Destinations, StartError> {
             };
             let target = target(&plain, "WEBHOOK_EVENTS_ERRORS_WEBHOOK")?;
             // Its body has a fixed form: no `destination` is set in it.
-            Some(Arc::new(Target { destination_json: None, ..target }))
+            Some(Arc::new(Target { destination: None, ..target }))
         }
         _ => None,
     };

@@ -9,7 +9,7 @@ use http::{HeaderMap, Uri};
 use super::route::{Routes, join_url};
 use super::sign::{bearer, signature_over};
 use super::strip::base64_cuts;
-use crate::model::{Delivery, EventName, Post, Target, TransportError};
+use crate::model::{Body, Delivery, EventName, Post, Target, TransportError};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -58,12 +58,12 @@ pub fn post<'a>(
     now_s: u64,
 ) -> Result<Post<'a>, TransportError> {
     let envelope = &delivery.event.envelope;
-    let body = match &target.destination_json {
+    let body = match &target.destination {
         Some(destination) => {
             let cuts = if target.base64 { Vec::new() } else { base64_cuts(envelope) };
             envelope.body(destination, &cuts)
         }
-        None => envelope.payload().clone(),
+        None => envelope.payload().clone().into(),
     };
     let uri = uri(target, envelope.name(), routes)
         .map_err(|error| TransportError::BadRequest(format!("its URL with the event's route: {error}")))?;
@@ -86,7 +86,7 @@ pub fn url<'a>(target: &'a Target, event: &EventName, routes: &Routes) -> Cow<'a
     }
 }
 
-fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> HeaderMap {
+fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &Body) -> HeaderMap {
     let event = &delivery.event;
     let mut headers = HeaderMap::clone(&target.headers);
     if let Some(traceparent) = event.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
@@ -104,8 +104,7 @@ fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> Hea
         headers.insert(WEBHOOK_ID, id);
     }
     let timestamp = HeaderValue::from(now_s);
-    if let Some(signatures) =
-        signature_over(&target.signers, id, timestamp.as_bytes(), &std::iter::once(body))
+    if let Some(signatures) = signature_over(&target.signers, id, timestamp.as_bytes(), &body.pieces())
         && let Ok(value) = HeaderValue::try_from(signatures)
     {
         headers.insert(WEBHOOK_SIGNATURE, value);
@@ -122,7 +121,14 @@ fn headers(delivery: &Delivery, target: &Target, now_s: u64, body: &[u8]) -> Hea
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+    use crate::decide::webhook::{self, CustomEvents};
+    use crate::model::{
+        Destination, EntryId, Envelope, Event, EventId, EventKey, Held, Receipt, Signer, Source,
+    };
 
     fn own(headers: &[(&'static str, &'static str)]) -> HeaderMap {
         headers
@@ -154,5 +160,93 @@ mod tests {
         let all = [("accept", "a"), ("authorization", "b"), ("content-type", "c"), ("user-agent", "d")];
         let replaced = ["accept: a", "authorization: b", "content-type: c", "user-agent: d", "x-own: e"];
         assert_eq!(shown(&template(own(&[&all[..], &[("x-own", "e")]].concat()), basic())), replaced);
+    }
+
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn delivery(name: &str, attempt: u32) -> Delivery {
+        let envelope = Envelope::parse(format!(r#"{{"event":"{name}","data":1}}"#).into()).unwrap();
+        let receipt =
+            Receipt::new(&Held::default(), Source::Stream, EntryId::new("1-0"), "test".into(), 1, 0);
+        Delivery {
+            receipt: Arc::new(receipt),
+            event: Arc::new(Event {
+                key: EventKey::new("1-0"),
+                id: EventId::parse("id-1").unwrap(),
+                pushed_ms: 0,
+                traceparent: Some(TRACE.into()),
+                envelope,
+            }),
+            destination: Destination::Global,
+            target: Err(TransportError::Other("not asked".to_owned())),
+            attempt,
+            first_attempt_ms: None,
+            last_attempt: None,
+            suspect: false,
+            takeovers: 0,
+            was_parked: false,
+        }
+    }
+
+    fn target(json: &str) -> Target {
+        let webhook = webhook::parse(json.as_bytes(), &CustomEvents::Any).unwrap();
+        webhook::target(&webhook).unwrap()
+    }
+
+    /// What is sent of an event `X` to this webhook, beside the defaults.
+    fn sent(json: &str, attempt: u32) -> (String, Vec<String>) {
+        let (delivery, target) = (delivery("X", attempt), target(json));
+        let post = post(&delivery, &target, &Routes::default(), 1_700_000_000).unwrap();
+        let defaults = shown(&DEFAULTS);
+        let mut headers = shown(&post.headers);
+        headers.retain(|header| !defaults.contains(header));
+        (post.uri.to_string(), headers)
+    }
+
+    #[test]
+    fn an_attempt_has_headers_of_its_own() {
+        let trace = format!("traceparent: {TRACE}");
+        assert_eq!(
+            sent(r#"{"url":"https://u:p@h/a?b"}"#, 1),
+            (
+                "https://h/a?b".to_owned(),
+                vec![
+                    "authorization: Basic dTpw".to_owned(),
+                    trace.clone(),
+                    "webhook-attempt: 1".to_owned(),
+                    "webhook-id: id-1".to_owned(),
+                    "webhook-timestamp: 1700000000".to_owned(),
+                ]
+            )
+        );
+        let (uri, headers) = sent(
+            r#"{"url":"https://u:p@h/a?b","byEvents":true,"secret":["YWJjZA","ZWZnaA"],"headers":{"jwt_key":"k"}}"#,
+            23,
+        );
+        assert_eq!(uri, "https://h/a/x?b");
+        assert_eq!((headers.len(), &headers[1], headers[2].as_str()), (6, &trace, "webhook-attempt: 23"));
+        assert!(headers[0].starts_with("authorization: Bearer ey"), "{headers:?}");
+        let signed = r#"id-1.1700000000.{"event":"X","data":1,"destination":"https://u:p@h/a?b"}"#;
+        let signature = |key: &[u8]| STANDARD.encode(Signer::new(key.to_vec()).mac([signed.as_bytes()]));
+        assert_eq!(
+            headers[4],
+            format!("webhook-signature: v1,{} v1,{}", signature(b"abcd"), signature(b"efgh"))
+        );
+    }
+
+    #[test]
+    fn a_destinations_own_headers_take_the_place_of_those_of_the_event_and_the_url() {
+        let json = r#"{"url":"https://u:p@h/","headers":{"Traceparent":"mine","Authorization":"Bearer 1","Host":"i"}}"#;
+        let (_, headers) = sent(json, 1);
+        assert_eq!(headers[..3], ["authorization: Bearer 1", "host: i", "traceparent: mine"]);
+        assert_eq!(headers.len(), 6);
+    }
+
+    #[test]
+    fn an_event_whose_name_is_too_long_for_a_url_fails_as_an_attempt() {
+        let (delivery, target) =
+            (delivery(&"x".repeat(70_000), 1), target(r#"{"url":"https://h/","byEvents":true}"#));
+        let error = post(&delivery, &target, &Routes::default(), 0).unwrap_err();
+        assert!(matches!(&error, TransportError::BadRequest(why) if why.contains("too long")), "{error}");
     }
 }

@@ -110,6 +110,7 @@ mod tests {
 
     use super::arbitrary::{Tree, any_tree};
     use super::*;
+    use crate::model::{Body, DestinationMember};
 
     fn cuts_of(json: &str) -> Vec<Range<usize>> {
         base64_cuts(&Envelope::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap())
@@ -210,12 +211,20 @@ mod tests {
         assert_eq!(stripped(&format!(r#"[["base64"],{deep}]"#)), format!(r#"[["base64"],{deep}]"#));
     }
 
+    fn body_of(json: &str) -> Body {
+        let envelope = Envelope::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap();
+        envelope.body(&DestinationMember::new("u"), &base64_cuts(&envelope))
+    }
+
+    fn text(body: &Body) -> String {
+        String::from_utf8(body.pieces().collect::<Vec<_>>().concat()).unwrap()
+    }
+
     #[test]
     fn a_body_is_made_of_what_is_left() {
         let json = r#"{"event":"x","data":{"message":{"base64":"QQ=="}},"n":1e400}"#;
-        let envelope = Envelope::parse(Bytes::from_static(json.as_bytes())).unwrap();
         assert_eq!(
-            envelope.body("\"u\"", &base64_cuts(&envelope)),
+            text(&body_of(json)),
             r#"{"event":"x","data":{"message":{}},"destination":"u","n":1e400}"#
         );
     }
@@ -275,6 +284,23 @@ mod tests {
             if data.minified() == data.stripped().minified() {
                 prop_assert!(cuts.is_empty());
             }
+        }
+
+        #[test]
+        fn a_body_has_the_same_bytes_in_pieces_and_in_one(
+            data in any_tree(), blanks in proptest::collection::vec("[ \n\r\t]{0,3}", 1..7),
+        ) {
+            let json = write(&data, blanks);
+            let cuts = cuts_of(&json);
+            let end = Envelope::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap().data().unwrap().end;
+            let mut expected = without(&json, &cuts);
+            expected.insert_str(end - cuts.iter().map(Range::len).sum::<usize>(), ",\"destination\":\"u\"");
+            let small = body_of(&json);
+            prop_assert_eq!((small.pieces().count(), text(&small)), (1, expected.clone()));
+            let padding = " ".repeat((4 + cuts.len()) * 4096);
+            let large = body_of(&format!("{json}{padding}"));
+            prop_assert!(large.pieces().count() >= 3);
+            prop_assert_eq!(text(&large), expected + &padding);
         }
 
         #[test]

@@ -231,9 +231,9 @@ pub(super) fn resolve(
     }
 }
 
-/// How many bytes an event takes up: its payload, and a body for each attempt made of it.
+/// How many bytes an event takes up: its payload, and what of it the body of each attempt copies.
 fn weight(event: &Event, deliveries: usize) -> usize {
-    event.envelope.payload().len() * (1 + deliveries)
+    event.envelope.payload().len() + deliveries * event.envelope.body_bytes()
 }
 
 /// Whether an event was pushed while the webhook, which its receiver's 410 has switched off since, was to have it.

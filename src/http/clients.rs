@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
 use hyper_util::client::legacy;
@@ -16,13 +15,13 @@ use super::connect::Connector;
 use super::proxies::{Proxies, ProxyError};
 use super::resolver::Resolver;
 use super::tls::{self, TlsError};
-use crate::model::Certificates;
+use crate::model::{Body, Certificates};
 
 /// How long an idle connection to a receiver is kept.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A pool of connections, and what makes them.
-pub(super) type Pool = legacy::Client<Connector, Full<Bytes>>;
+pub(super) type Pool = legacy::Client<Connector, Full<Body>>;
 
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]

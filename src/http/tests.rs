@@ -14,7 +14,8 @@ use self::server::{Identity, Receiver, TlsProxy, TlsReceiver};
 use super::proxies::Proxies;
 use super::{Client, ClientSettings};
 use crate::decide::address::Permits;
-use crate::model::{Outcome, Owner, Post, TlsSettings, TransportError};
+use crate::decide::strip::base64_cuts;
+use crate::model::{Body, DestinationMember, Envelope, Outcome, Owner, Post, TlsSettings, TransportError};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -31,9 +32,12 @@ fn client(ca: Option<&Identity>, proxy: Option<&str>) -> Client {
 }
 
 fn post(url: &str, id: &str) -> Post<'static> {
+    post_of(url, id, Bytes::from_static(b"{\"a\":1}").into())
+}
+
+fn post_of(url: &str, id: &str, body: Body) -> Post<'static> {
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_str(id).unwrap());
-    let body = Bytes::from_static(b"{\"a\":1}");
     Post { uri: url.parse().unwrap(), host: Host::Domain("not asked"), owner: Owner::Operator, headers, body }
 }
 
@@ -52,6 +56,35 @@ async fn a_request_is_written_so() {
         receiver.port
     );
     assert_eq!(receiver.requests(), [written]);
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_arrives_whole() {
+    // More of them than a system takes in one call, and more bytes than a connection takes at once.
+    let element = format!(r#"{{"message":{{"base64":"AAAA","text":"{}"}}}}"#, "é".repeat(5000));
+    let json = format!(r#"{{"event":"x","data":[{}]}}"#, vec![element; 200].join(","));
+    let envelope = Envelope::parse(json.into()).unwrap();
+    let body = envelope.body(&DestinationMember::new("https://h/"), &base64_cuts(&envelope));
+    assert!(body.pieces().count() > 200);
+    let whole = body.pieces().collect::<Vec<_>>().concat();
+
+    let receiver = Receiver::start(|_| OK.into());
+    assert!(is_ok(&client(None, None).post(post_of(&receiver.url(), "1", body.clone())).await));
+    assert!(receiver.requests()[0].ends_with(&format!(
+        "content-length: {}\r\n\r\n{}",
+        whole.len(),
+        String::from_utf8(whole.clone()).unwrap()
+    )));
+
+    let ca = Identity::authority();
+    for protocol in [b"h2".as_slice(), b"http/1.1"] {
+        let receiver = TlsReceiver::speaking(&ca.issue("localhost"), &[protocol]).await;
+        let url = format!("https://localhost:{}/", receiver.port);
+        assert!(is_ok(&client(Some(&ca), None).post(post_of(&url, "1", body.clone())).await));
+        let (parts, received) = &receiver.requests()[0];
+        assert_eq!(parts.headers["content-length"], whole.len().to_string());
+        assert!(*received == whole);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{EventName, EventNameError};
+use super::body::Building;
+use super::{Body, DestinationMember, EventName, EventNameError};
 
 /// A pushed event, with the places of the members that matter.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub struct Envelope {
     server_url: Option<Range<usize>>,
     destinations: Vec<Range<usize>>,
     /// Where a `destination` member is put when there is none: behind `data`, else behind the first member.
-    insert_at: usize,
+    insert_at: Range<usize>,
 }
 
 /// Why bytes are not an envelope.
@@ -83,9 +84,9 @@ impl Envelope {
                 .map(Arc::from),
             None => None,
         };
-        let insert_at = data.as_ref().unwrap_or(&event).end;
+        let end = data.as_ref().unwrap_or(&event).end;
         let name = EventName::parse(&name)?;
-        Ok(Self { payload, name, event, instance, data, server_url, destinations, insert_at })
+        Ok(Self { payload, name, event, instance, data, server_url, destinations, insert_at: end..end })
     }
 
     /// The event's canonical name.
@@ -127,29 +128,56 @@ impl Envelope {
 
     /// The body of a POST: what was pushed, less the bytes in `cuts`, with `destination` set.
     ///
-    /// `destination` is the JSON form of the receiver's configured URL (quoted); `cuts` are ranges of
-    /// [`Self::payload`] in rising order that lie within `data`.
-    pub fn body(&self, destination: &str, cuts: &[Range<usize>]) -> Bytes {
-        let mut edits: Vec<(Range<usize>, [&str; 2])> =
-            cuts.iter().map(|cut| (cut.clone(), ["", ""])).collect();
-        if self.destinations.is_empty() {
-            edits.push((self.insert_at..self.insert_at, [",\"destination\":", destination]));
-        }
-        edits.extend(self.destinations.iter().map(|place| (place.clone(), ["", destination])));
-        edits.sort_by_key(|(place, _)| place.start);
+    /// `cuts` are ranges of [`Self::payload`] in rising order that lie within `data`.
+    pub fn body(&self, destination: &DestinationMember, cuts: &[Range<usize>]) -> Body {
+        let (places, text) = self.edits(destination);
+        let gone: usize = cuts.iter().chain(places).map(Range::len).sum();
+        let pieces = 1 + cuts.len() + 2 * places.len();
+        let bytes = self.payload.len() - gone + places.len() * text.len();
+        self.built(Building::of(pieces, bytes), (places, &text), cuts)
+    }
 
-        let added: usize = edits.iter().map(|(_, [a, b])| a.len() + b.len()).sum();
-        let mut body = Vec::with_capacity(self.payload.len() + added);
+    /// How many bytes a body of it takes up at most beside [`Self::payload`]: what it copies of it. Only an array can
+    /// lose so much here and there that what is left of a large one is copied all the same.
+    pub fn body_bytes(&self) -> usize {
+        match self.data.as_ref().and_then(|data| self.payload.get(data.start)) {
+            Some(b'[') => self.payload.len(),
+            _ => self.payload.len().min(Body::COPIED_BYTES),
+        }
+    }
+
+    /// Where something is set, and what: the value of each `destination` that was pushed, or a member where there is
+    /// none.
+    fn edits(&self, destination: &DestinationMember) -> (&[Range<usize>], Bytes) {
+        match &self.destinations[..] {
+            [] => (std::slice::from_ref(&self.insert_at), destination.member().clone()),
+            pushed => (pushed, destination.value()),
+        }
+    }
+
+    fn built(
+        &self,
+        mut body: Building,
+        (places, text): (&[Range<usize>], &Bytes),
+        cuts: &[Range<usize>],
+    ) -> Body {
+        let mut cuts = cuts.iter().peekable();
         let mut at = 0;
-        for (place, replacement) in edits {
-            body.extend_from_slice(&self.payload[at..place.start]);
-            for part in replacement {
-                body.extend_from_slice(part.as_bytes());
+        for place in places {
+            while let Some(cut) = cuts.next_if(|cut| cut.start < place.start) {
+                body.keep(&self.payload, at..cut.start);
+                at = cut.end;
             }
+            body.keep(&self.payload, at..place.start);
+            body.set(text);
             at = place.end;
         }
-        body.extend_from_slice(&self.payload[at..]);
-        body.into()
+        for cut in cuts {
+            body.keep(&self.payload, at..cut.start);
+            at = cut.end;
+        }
+        body.keep(&self.payload, at..self.payload.len());
+        body.done()
     }
 }
 
@@ -262,14 +290,22 @@ impl<'a> Visitor<'a> for KeySeed {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     fn parse(json: &str) -> Result<Envelope, EnvelopeError> {
         Envelope::parse(Bytes::copy_from_slice(json.as_bytes()))
     }
 
+    /// The body, whether or not it is copied.
     fn body(json: &str) -> String {
-        String::from_utf8(parse(json).unwrap().body("\"http://h/\"", &[]).to_vec()).unwrap()
+        let (envelope, destination) = (parse(json).unwrap(), DestinationMember::new("http://h/"));
+        let (places, text) = envelope.edits(&destination);
+        let read = |body: Body| String::from_utf8(body.pieces().collect::<Vec<_>>().concat()).unwrap();
+        let pieces = read(envelope.built(Building::Pieces(VecDeque::new()), (places, &text), &[]));
+        assert_eq!(read(envelope.body(&destination, &[])), pieces);
+        pieces
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock, Redis or the network. Everything above speaks in these types.
 
+mod body;
 mod delivery;
 mod destination;
 mod endpoint;
@@ -18,6 +19,7 @@ mod tls;
 mod trace;
 mod webhook;
 
+pub use body::{Body, DestinationMember};
 pub use delivery::{Attempted, DeadReason, Delivery, EntryId, ParkReason, Settlement, Source};
 pub use destination::{Destination, DestinationError};
 pub use endpoint::Endpoint;

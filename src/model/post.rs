@@ -1,10 +1,9 @@
 //! What is sent over the wire.
 
-use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use url::Host;
 
-use super::Owner;
+use super::{Body, Owner};
 
 /// A POST request, ready to be sent.
 #[derive(Clone, Debug)]
@@ -18,5 +17,5 @@ pub struct Post<'a> {
     /// Every header but those that HTTP itself sets.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Bytes,
+    pub body: Body,
 }

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use sha2::Sha256;
 
-use super::{Endpoint, EventName, Secret};
+use super::{DestinationMember, Endpoint, EventName, Secret};
 
 /// An instance's webhook, as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,8 +112,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// Whose it is, and so where it may be.
     pub owner: Owner,
-    /// [`Self::url`] as JSON, for the body's `destination`; none where the body is sent as it is.
-    pub destination_json: Option<Arc<str>>,
+    /// [`Self::url`] as it is set in the body; none where the body is sent as it is.
+    pub destination: Option<DestinationMember>,
     /// Whether the event's route is appended to the URL's path.
     pub by_events: bool,
     /// Whether `data.message.base64` is kept.

@@ -14,7 +14,6 @@ mod show;
 mod url;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use self::endpoint::endpoint;
 pub use self::given::{RATES, WARNING_KEY};
@@ -26,7 +25,9 @@ pub use self::show::{to_json, to_public_json, to_record};
 pub use self::url::{UrlError, check_url};
 use super::request::template;
 use super::sign::{SecretError, parse_secret};
-use crate::model::{Certificates, EventName, Owner, Refusal, Secret, Signer, Target, Webhook};
+use crate::model::{
+    Certificates, DestinationMember, EventName, Owner, Refusal, Secret, Signer, Target, Webhook,
+};
 
 /// What stands for a text that is not shown.
 const MASK: &str = "***";
@@ -157,7 +158,7 @@ fn target_of(webhook: &Webhook, owner: Owner) -> Result<Target, WebhookError> {
         url: webhook.url.as_str().into(),
         endpoint,
         owner,
-        destination_json: Some(Arc::from(serde_json::Value::from(webhook.url.as_str()).to_string())),
+        destination: Some(DestinationMember::new(&webhook.url)),
         by_events: webhook.by_events,
         base64: webhook.base64,
         headers: template(own, authorization),
@@ -203,7 +204,6 @@ mod tests {
             "secret":["whsec_YWJjZA==","ZWZnaA"]}"#;
         let target = target(&parse(json, &CustomEvents::default()).unwrap()).unwrap();
         assert_eq!(&*target.url, "https://h/a?q=\"");
-        assert_eq!(target.destination_json.as_deref(), Some(r#""https://h/a?q=\"""#));
         assert!(target.by_events && !target.base64);
         assert_eq!(target.endpoint.uri(), "https://h/a/?q=%22");
         assert_eq!(target.headers.len(), 4);
