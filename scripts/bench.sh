@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
 # Measures a release build against a redis-server and receivers of its own, all on this machine, and prints figures.
 #
-#   scripts/bench.sh drain [events] [runs]    one worker, a backlog, one receiver (20000, 5)
+#   scripts/bench.sh drain                    one worker and a backlog, beside two baselines
+#     --events N  (20000)   --rounds N  (5)   --backlog N  events, 0 for none (1000000)   --instances N  (100000)
+#     --only NAME,NAME  rows whose names begin so: posthaste, afternoon, floor (the baselines), retry (each is refused
+#     once), fan-out (two destinations), instances N (a webhook each; 1, 1000 and --instances), size N, backlog
+#   scripts/bench.sh latency                  from a push to its receiver, beside two baselines
+#     --rates N,N  events a second (50,1000)   --seconds N  each measurement (20)   --rounds N  (5)
+#   scripts/bench.sh waiting                  how punctual retries are among very many that wait
+#     --deliveries N  (1000000)   --per-second N  fall due (200)   --seconds N  (20)
+#   scripts/bench.sh idle                     a worker with nothing to do, before and after very many events
+#     --seconds N  idle (30)   --soak N  events, 0 for none (1000000)
 #   scripts/bench.sh isolation                healthy receivers beside dead, slow and flooded ones
 #     --seconds N  each measurement (12)   --rounds N  (2)   --flood N  events (50000)   --only TEXT  of its name
 #   scripts/bench.sh outage                   a receiver that comes back to a long queue
@@ -13,9 +22,12 @@
 #     --deliveries N  (1000000)   --seconds N  idle (15)   --singles N  events timed (50)
 #   scripts/bench.sh ingest                   events over HTTP, next to redis-benchmark
 #     --seconds N  each measurement (4)   --rounds N  (3)
+#   scripts/bench.sh micro [part of a name]   the pure parts of a delivery, each by itself
+#     and what else criterion understands: --save-baseline NAME, --baseline NAME
 #
-# --quick makes any but drain short, to see that it works. BENCH_LOG_LEVEL=debug makes the worker log each attempt;
-# its logs are target/tmp/*.log. BENCH_POSTHASTE=<path> measures another build of the program (not with drain).
+# --quick makes each short, to see that it works. For all but micro BENCH_POSTHASTE=<path> measures another build of the
+# program, BENCH_ENV="NAME=value NAME=value" sets more of the worker's settings, BENCH_WRAPPER="taskset -c 0" is a
+# command that becomes the worker, and BENCH_LOG_LEVEL=debug makes it log each attempt; its logs are target/tmp/*.log.
 # Figures of a busy machine vary: compare those of one run.
 set -euo pipefail
 
@@ -28,7 +40,7 @@ source scripts/lib.sh
 usage() { sed -n '2,/^set /{/^# \{0,1\}/s///p;}' scripts/bench.sh; }
 
 case ${1-} in
-  drain | isolation | outage | media | parked | ingest) ;;
+  drain | latency | waiting | idle | isolation | outage | media | parked | ingest | micro) ;;
   -h | --help)
     usage
     exit

@@ -25,6 +25,11 @@ pub fn greatest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NAN, f64::max)
 }
 
+/// The median, and between which values: `median [least–greatest]`.
+pub fn range(values: &[f64], digits: usize) -> String {
+    format!("{:.digits$} [{:.digits$}–{:.digits$}]", median(values), least(values), greatest(values))
+}
+
 fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -61,6 +61,12 @@ impl Args {
         self.text(name).map_or(default, |text| text.parse().unwrap_or_else(|_| refuse(name)))
     }
 
+    /// The numbers given as `--name`, with commas between, or the default.
+    pub fn numbers(&mut self, name: &'static str, default: &[usize]) -> Vec<usize> {
+        let Some(text) = self.text(name) else { return default.to_vec() };
+        text.split(',').map(|part| part.parse().unwrap_or_else(|_| refuse(name))).collect()
+    }
+
     /// What was given as `--name`.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);

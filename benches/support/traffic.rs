@@ -6,7 +6,7 @@ use super::unix_us;
 
 pub const EVENT_BYTES: usize = 600;
 
-/// An envelope of so many bytes.
+/// An envelope of so many bytes; a sink that notes what comes notes its number.
 pub fn envelope(instance: &str, number: usize, bytes: usize) -> String {
     let start = format!(
         r#"{{"event":"messages.upsert","instance":"{instance}","data":{{"n":{number},"message":{{"base64":""#
@@ -16,11 +16,13 @@ pub fn envelope(instance: &str, number: usize, bytes: usize) -> String {
     format!("{start}{filler}{end}")
 }
 
-/// The command that pushes an event now; its id tells the receiver what it needs to know.
+/// The command that pushes an event now; its id tells the receiver what it needs to know, and its `n` when it was pushed
+/// (Unix µs) where no id is sent.
 pub fn push(instance: &str, number: usize, bytes: usize) -> redis::Cmd {
+    let now_us = unix_us();
     let mut command = redis::cmd("XADD");
-    command.arg("webhooks").arg("*").arg("payload").arg(envelope(instance, number, bytes));
-    command.arg("id").arg(format!("{instance}/{number}/{}", unix_us()));
+    command.arg("webhooks").arg("*").arg("payload").arg(envelope(instance, now_us as usize, bytes));
+    command.arg("id").arg(format!("{instance}/{number}/{now_us}"));
     command
 }
 
