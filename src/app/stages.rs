@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -173,8 +173,7 @@ impl Stages {
         if config.dead_letter_max_age.is_some() || config.dead_letter_max_len.is_some() {
             readers.spawn(self.trimmer.run(stop.clone()));
         }
-        let dispatching = self.dispatcher.run(self.deliveries, self.due, stop.clone());
-        readers.spawn(on_its_own_thread("attempts", dispatching).map_err(StartError::Thread)?);
+        readers.spawn(self.dispatcher.run(self.deliveries, self.due, stop.clone()));
         readers.spawn(self.unparker.run(self.due_told, stop.clone()));
         readers.spawn(self.recovery.run(stop.clone()));
         let mut settling = JoinSet::new();
@@ -186,30 +185,6 @@ impl Stages {
         let _ = tokio::task::spawn_blocking(move || beating.join()).await;
         Ok(ended)
     }
-}
-
-/// Runs a stage on a thread of its own; ends when that has ended, and ends it when dropped.
-///
-/// The attempts have one and everything about Redis another: what goes from one to the other goes by the dozen, so that
-/// hardly anything is woken across threads. All on one thread reach a fifth less, and a runtime that moves tasks among its
-/// threads costs a fifth more for each delivery.
-fn on_its_own_thread(
-    name: &str,
-    stage: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (mut ends, ended) = oneshot::channel::<()>();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                () = stage => {}
-                () = ends.closed() => {}
-            }
-        });
-        // Lookups of names may take longer than anybody waits.
-        runtime.shutdown_background();
-    })?;
-    Ok(async move { _ = ended.await })
 }
 
 /// Waits for `stop`, or for a stage that ends by itself. Returns once all have ended.

@@ -170,7 +170,7 @@ impl Router {
                 Step::Settle(work) => self.settle.send(work).await.map_err(|_| Stopped)?,
             }
         }
-        // Together: the dispatcher is on another thread, which would be woken for each.
+        // Together: the dispatcher looks at everything there is each time it is woken.
         match attempts.is_empty() {
             true => Ok(()),
             false => self.dispatch.send(attempts).await.map_err(|_| Stopped),
