@@ -6,6 +6,9 @@ use clap::Parser;
 use posthaste::app;
 use posthaste::cli::{self, Cli};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // TLS, to Redis and to receivers, needs a provider; installing fails only where there is one already.
     _ = rustls::crypto::ring::default_provider().install_default();
