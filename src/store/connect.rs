@@ -21,7 +21,7 @@ use super::{ErrorKind, Keys, StoreError};
 use crate::model::{Secret, display_url};
 
 /// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a quick command may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nothing may have come over a connection that is used unchecked for what must not be sent twice. Less than
@@ -153,6 +153,11 @@ impl Redis {
     /// Where it is, as it may be shown.
     pub fn shown_url(&self) -> &str {
         &self.inner.shown_url
+    }
+
+    /// Where it is and who asks, for connections that are not the client's.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.inner.info
     }
 
     /// How many commands failed so far, by kind, on these connections and those that are [apart](Self::apart).

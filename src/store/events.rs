@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 
+use super::connect::CONNECT_TIMEOUT;
+use super::wire::Wire;
 use super::{ErrorKind, GROUP, Keys, Redis, StoreError, script};
 use crate::model::{Destination, EntryId, EventKey, Source};
 
@@ -103,7 +105,16 @@ pub struct Reader {
     redis: Redis,
     consumer: Arc<str>,
     block: Duration,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
+}
+
+/// How the server is reached.
+#[derive(Debug)]
+enum Connection {
+    /// TCP or a Unix socket: what makes most of the traffic is read by our own hand.
+    Plain(Wire),
+    /// TLS, by the client.
+    Tls(MultiplexedConnection),
 }
 
 impl Reader {
@@ -120,23 +131,49 @@ impl Reader {
     pub async fn read(&mut self, count: usize) -> Result<Read, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.redis.dedicated(self.block + REPLY_SLACK).await?,
+            None => self.connect().await?,
         };
+        let commands = self.commands(count);
+        let keys = self.redis.keys();
+        let read = match &mut connection {
+            Connection::Plain(wire) => wire.read(&commands, keys, self.block + REPLY_SLACK).await,
+            Connection::Tls(connection) => read_by_client(&commands, keys, connection).await,
+        };
+        let read = read.map_err(|error| self.redis.counted(error.into()))?;
+        // Kept only after a success: an error may have left a reply on its way.
+        self.connection = Some(connection);
+        Ok(read)
+    }
+
+    async fn connect(&self) -> Result<Connection, StoreError> {
+        match Wire::connect(self.redis.info(), CONNECT_TIMEOUT).await {
+            Some(Ok(wire)) => Ok(Connection::Plain(wire)),
+            Some(Err(error)) => Err(self.redis.counted(error.into())),
+            None => Ok(Connection::Tls(self.redis.dedicated(self.block + REPLY_SLACK).await?)),
+        }
+    }
+
+    fn commands(&self, count: usize) -> Pipeline {
         let keys = self.redis.keys();
         let mut read = redis::pipe();
         read.cmd("XREADGROUP").arg("GROUP").arg(GROUP).arg(&*self.consumer).arg("COUNT").arg(count);
         read.arg("BLOCK").arg(u64::try_from(self.block.as_millis()).unwrap_or(u64::MAX));
         read.arg("STREAMS").arg(keys.ready()).arg(keys.stream()).arg(">").arg(">");
         read.cmd("GET").arg(keys.webhooks_version());
-        // Each error as it is, for its kind.
-        let counted = |error: RedisError| self.redis.counted(error.into());
-        let replies: (RedisResult<Value>, RedisResult<Option<u64>>) =
-            read.ignore_errors().query_async(&mut connection).await.map_err(counted)?;
-        let (entries, version) = (replies.0.map_err(counted)?, replies.1.map_err(counted)?);
-        // Kept only after a success: an error may have left a reply on its way.
-        self.connection = Some(connection);
-        Ok(Read { entries: streams(entries, keys), webhooks_version: version.unwrap_or(0) })
+        read.ignore_errors();
+        read
     }
+}
+
+async fn read_by_client(
+    commands: &Pipeline,
+    keys: &Keys,
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<Read> {
+    // Each error as it is, for its kind.
+    let replies: (RedisResult<Value>, RedisResult<Option<u64>>) = commands.query_async(connection).await?;
+    let (entries, version) = (replies.0?, replies.1?);
+    Ok(Read { entries: streams(entries, keys), webhooks_version: version.unwrap_or(0) })
 }
 
 impl Redis {
@@ -211,7 +248,7 @@ impl Redis {
 }
 
 /// The entries of an XREADGROUP reply. What is not of the expected shape is passed over: it stays pending.
-fn streams(reply: Value, keys: &Keys) -> Vec<Taken> {
+pub(super) fn streams(reply: Value, keys: &Keys) -> Vec<Taken> {
     let Value::Array(streams) = reply else {
         return Vec::new();
     };
@@ -237,27 +274,51 @@ pub(super) fn read_entry(source: Source, id: &[u8], fields: Value) -> Option<Tak
         Value::Array(fields) => fields,
         _ => Vec::new(),
     };
-    let (mut payload, mut event_id, mut traceparent) = (None, None, None);
-    let (mut event, mut destination, mut parked) = (None, None, None);
+    let mut kept = Fields::of(source);
     let mut fields = fields.into_iter();
     while let (Some(Value::BulkString(field)), Some(Value::BulkString(value))) =
         (fields.next(), fields.next())
     {
-        let place = match (source, field.as_slice()) {
-            (Source::Stream, b"payload") => &mut payload,
-            (Source::Stream, b"id") => &mut event_id,
-            (Source::Stream, b"traceparent") => &mut traceparent,
-            (Source::Ready, b"event") => &mut event,
-            (Source::Ready, b"destination") => &mut destination,
-            (Source::Ready, b"parked") => &mut parked,
-            _ => continue,
-        };
-        *place = Some(Bytes::from(value));
+        if let Some(place) = kept.place(&field) {
+            *place = Some(Bytes::from(value));
+        }
     }
-    Some(match source {
-        Source::Stream => Taken::New { id, payload, event_id, traceparent },
-        Source::Ready => Taken::Due { id, delivery: due(event, destination), was_parked: parked.is_some() },
-    })
+    Some(kept.entry(id))
+}
+
+/// The fields of an entry that count, while they are gathered.
+#[derive(Debug)]
+pub(super) struct Fields {
+    source: Source,
+    values: [Option<Bytes>; 3],
+}
+
+impl Fields {
+    /// Those of an entry of `source`; none yet.
+    pub(super) fn of(source: Source) -> Self {
+        Self { source, values: Default::default() }
+    }
+
+    /// Where the value of a field goes; none when it does not count.
+    pub(super) fn place(&mut self, field: &[u8]) -> Option<&mut Option<Bytes>> {
+        let names: [&[u8]; 3] = match self.source {
+            Source::Stream => [b"payload", b"id", b"traceparent"],
+            Source::Ready => [b"event", b"destination", b"parked"],
+        };
+        self.values.iter_mut().zip(names).find(|(_, name)| *name == field).map(|(value, _)| value)
+    }
+
+    /// The entry that they make.
+    pub(super) fn entry(self, id: EntryId) -> Taken {
+        match (self.source, self.values) {
+            (Source::Stream, [payload, event_id, traceparent]) => {
+                Taken::New { id, payload, event_id, traceparent }
+            }
+            (Source::Ready, [event, destination, parked]) => {
+                Taken::Due { id, delivery: due(event, destination), was_parked: parked.is_some() }
+            }
+        }
+    }
 }
 
 fn due(event: Option<Bytes>, destination: Option<Bytes>) -> Option<(EventKey, Destination)> {

@@ -19,6 +19,7 @@ mod script;
 mod server;
 mod waiting;
 mod webhooks;
+mod wire;
 mod workers;
 
 pub use connect::{Redis, RedisSettings};

@@ -22,3 +22,4 @@ mod routes;
 mod scripts;
 mod tls;
 mod webhooks;
+mod wire;
