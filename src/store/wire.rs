@@ -67,8 +67,14 @@ impl<C: Carrier> Wire<C> {
     }
 
     async fn replies(&mut self, keys: &Keys) -> RedisResult<Read> {
-        let entries = self.entries(keys).await?;
-        let version: Option<u64> = redis::from_redis_value(self.values.value().await?.extract_error()?)?;
+        let entries = match self.entries(keys).await {
+            // The second answer is waited for all the same: that the server goes without it is what is told.
+            Err(refusal) if refusal.code().is_some() => Err(refusal),
+            other => Ok(other?),
+        };
+        let version = self.values.value().await?;
+        let (entries, version) = (entries?, version.extract_error()?);
+        let version: Option<u64> = redis::from_redis_value(version)?;
         if !self.values.unread().is_empty() {
             return Err(broken("more was answered than asked"));
         }

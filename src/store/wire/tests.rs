@@ -270,6 +270,14 @@ fn lengths_are_not_believed() {
 }
 
 #[test]
+fn a_server_that_goes_after_a_refusal_is_gone() {
+    let refused = "-NOGROUP No such key\r\n";
+    assert_eq!(read(refused.as_bytes(), &[9]).map_err(|error| error.kind()), Err(ErrorKind::Unreachable));
+    let both = format!("{refused}$-1\r\n");
+    assert_eq!(read(both.as_bytes(), &[9]).map_err(|error| error.kind()), Err(ErrorKind::NoGroup));
+}
+
+#[test]
 fn more_than_was_asked_is_an_error() {
     let replies = [&one_entry(&[b"payload", b"y"])[..], b"+OK\r\n"].concat();
     assert!(read(&replies, &[1000]).is_err());

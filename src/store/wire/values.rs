@@ -230,8 +230,9 @@ fn length(digits: &[u8]) -> RedisResult<Option<usize>> {
     length.map(|length| usize::try_from(length).ok()).ok_or_else(|| broken("a length is not a number"))
 }
 
+/// The other end has closed; in the client's words.
 fn ended() -> RedisError {
-    io::Error::from(io::ErrorKind::UnexpectedEof).into()
+    io::Error::from(io::ErrorKind::BrokenPipe).into()
 }
 
 /// What was answered is not RESP2, or not an answer.
