@@ -1,10 +1,12 @@
 //! One attempt: the request, the POST, the outcome.
 
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 
 use crate::decide::request;
 use crate::decide::route::Routes;
@@ -51,12 +53,15 @@ impl Attempting {
     }
 
     async fn post(&self, delivery: &Delivery, now_s: u64) -> Outcome {
-        match &delivery.target {
-            Ok(target) => match request::post(delivery, target, &self.routes, now_s) {
-                Ok(post) => self.client.post(post).await,
-                Err(error) => Outcome::Failed(error),
-            },
-            Err(error) => Outcome::Failed(error.clone()),
+        self.sending(delivery, now_s).await
+    }
+
+    /// The request is made at once, and is no part of what is waited for: each attempt is moved into a task.
+    fn sending(&self, delivery: &Delivery, now_s: u64) -> impl Future<Output = Outcome> + Send + use<'_> {
+        let target = delivery.target.as_ref().map_err(TransportError::clone);
+        match target.and_then(|target| request::post(delivery, target, &self.routes, now_s)) {
+            Ok(post) => Either::Left(self.client.post(post)),
+            Err(error) => Either::Right(ready(Outcome::Failed(error))),
         }
     }
 }

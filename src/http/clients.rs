@@ -15,7 +15,7 @@ use super::connect::Connector;
 use super::proxies::{Proxies, ProxyError};
 use super::resolver::Resolver;
 use super::tls::{self, TlsError};
-use crate::model::{Body, Certificates};
+use crate::model::{Body, Certificates, Owner};
 
 /// How long an idle connection to a receiver is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -60,15 +60,6 @@ struct Pair {
     trusting: Option<Pool>,
 }
 
-/// How a webhook of an instance is sent to.
-#[derive(Debug)]
-pub(super) enum Way<'a> {
-    /// By a client that checks what it dials.
-    Direct(&'a Pool),
-    /// By one that dials the proxy, so that where the proxy is to connect to has to be checked before.
-    Proxy(&'a Pool, Intercept),
-}
-
 impl Clients {
     /// Builds all that can be needed.
     pub(super) fn build(
@@ -99,17 +90,14 @@ impl Clients {
         self.proxied.iter().flat_map(|(proxies, _)| proxies.shown.iter().map(String::as_str))
     }
 
-    /// The client for destinations of the operator's own, and the proxy that it uses for a URL.
-    pub(super) fn operators(&self, uri: &Uri) -> (&Pool, Option<Intercept>) {
-        (&self.operators, self.proxied.as_ref().and_then(|(proxies, _)| proxies.intercept(uri)))
-    }
-
-    /// How a webhook of an instance is sent to.
-    pub(super) fn way(&self, uri: &Uri, certificates: Certificates) -> Way<'_> {
-        let proxied = self.proxied.as_ref();
-        match proxied.and_then(|(proxies, pair)| Some((proxies.intercept(uri)?, pair))) {
-            Some((proxy, pair)) => Way::Proxy(pair.of(certificates), proxy),
-            None => Way::Direct(self.direct.of(certificates)),
+    /// The client that sends to a URL, and the proxy that it does it through. For a webhook of an instance it checks what
+    /// it dials; with a proxy that is the proxy, and where that is to connect to has to be checked before.
+    pub(super) fn way(&self, uri: &Uri, owner: Owner) -> (&Pool, Option<Intercept>) {
+        let proxied = self.proxied.as_ref().and_then(|(proxies, pair)| Some((proxies.intercept(uri)?, pair)));
+        match (owner, proxied) {
+            (Owner::Operator, proxied) => (&self.operators, proxied.map(|(proxy, _)| proxy)),
+            (Owner::Instance(certificates), Some((proxy, pair))) => (pair.of(certificates), Some(proxy)),
+            (Owner::Instance(certificates), None) => (self.direct.of(certificates), None),
         }
     }
 }

@@ -59,6 +59,14 @@ async fn a_request_is_written_so() {
 }
 
 #[tokio::test]
+async fn an_attempt_in_flight_is_small() {
+    // It is copied into a task, and each step of it out of there; the request itself need not be.
+    let client = client(None, None);
+    let sending = client.post(post("http://127.0.0.1:1/", "1"));
+    assert!(size_of_val(&sending) <= 512, "{} bytes", size_of_val(&sending));
+}
+
+#[tokio::test]
 async fn a_body_in_pieces_arrives_whole() {
     // More of them than a system takes in one call, and more bytes than a connection takes at once.
     let element = format!(r#"{{"message":{{"base64":"AAAA","text":"{}"}}}}"#, "é".repeat(5000));
