@@ -25,6 +25,10 @@ use crate::model::{Destination, ParkReason};
 
 /// What waits for less is on its way: the reader waits for it, instead of it being parked.
 const QUICK: Duration = Duration::from_millis(100);
+/// A receiver whose attempts take no longer is fast. Where all of this process' time is used up, they take as long as
+/// all others that are in flight: what waits for it is given longer then, since parking it would take more of that time.
+const FAST: Duration = Duration::from_millis(50);
+const QUICK_IF_FAST: Duration = Duration::from_millis(250);
 /// How many lanes that were short of slots are looked at again for each attempt that ends.
 const AGAIN: usize = 4;
 
@@ -325,7 +329,8 @@ impl<T: Load> Lanes<T> {
         let down = usize::from(!entry.lane.is_closed());
         self.down = self.down - entry.down + down;
         entry.down = down;
-        let is_quick = entry.place != Place::Crowded && entry.lane.wait(entry.waiting.len(), now) <= QUICK;
+        let wait = entry.lane.wait(entry.waiting.len(), now);
+        let is_quick = entry.place != Place::Crowded && wait <= quick(&entry.lane);
         let quick = if is_quick { entry.waiting.len() } else { 0 };
         self.quick = self.quick - entry.quick + quick;
         entry.quick = quick;
@@ -362,6 +367,11 @@ impl<T: Load> Lanes<T> {
             }
         }
     }
+}
+
+/// Up to which wait a delivery of this lane is on its way.
+fn quick(lane: &Lane) -> Duration {
+    if lane.is_quick(FAST) { QUICK_IF_FAST } else { QUICK }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Lanes, Load, Parking, Place, QUICK};
+use super::{Lanes, Load, Parking, Place, QUICK, quick};
 use crate::decide::lane::{PATIENCE, Trust, fits};
 use crate::model::{Destination, ParkReason};
 
@@ -47,7 +47,7 @@ impl<T: Load> Lanes<T> {
             None
         } else if entry.parked {
             Some(ParkReason::Behind)
-        } else if wait <= QUICK && has_slot && !heavy {
+        } else if wait <= quick(&entry.lane) && has_slot && !heavy {
             None
         } else if entry.lane.is_rate_limited(ahead, now) && wait > PATIENCE {
             Some(ParkReason::RateLimit)
