@@ -103,6 +103,15 @@ struct Entry<T> {
     quick: usize,
 }
 
+impl<T> Entry<T> {
+    /// Whether it has no slot and will not have one in a moment, as a fast one has among others that are: those give
+    /// theirs back all the time.
+    fn is_short_of_slots(&self, now: Duration) -> bool {
+        let is_trusted = !matches!(self.lane.trust(now), Trust::New | Trust::None);
+        self.place == Place::Crowded && !(is_trusted && self.lane.is_quick(FAST))
+    }
+}
+
 /// The lanes.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
@@ -330,7 +339,7 @@ impl<T: Load> Lanes<T> {
         self.down = self.down - entry.down + down;
         entry.down = down;
         let wait = entry.lane.wait(entry.waiting.len(), now);
-        let is_quick = entry.place != Place::Crowded && wait <= quick(&entry.lane);
+        let is_quick = !entry.is_short_of_slots(now) && wait <= quick(&entry.lane);
         let quick = if is_quick { entry.waiting.len() } else { 0 };
         self.quick = self.quick - entry.quick + quick;
         entry.quick = quick;

@@ -33,7 +33,7 @@ impl<T: Load> Lanes<T> {
         entry.heaviest = item.bytes().max(entry.heaviest - entry.heaviest / 64);
         let ahead = entry.waiting.len();
         let wait = entry.lane.wait(ahead, now);
-        let is_crowded = crowd || (ahead >= FEW && entry.place == Place::Crowded);
+        let is_crowded = crowd || (ahead >= FEW && entry.is_short_of_slots(now));
         let trust = entry.lane.trust(now);
         let is_new = trust == Trust::New;
         let begins = is_new && ahead == 0 && fits(trust, entry.lane.in_flight(), running, untrusted, slots);
