@@ -12,7 +12,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::figures::{greatest, least, median};
+use support::figures::{median, range};
 use support::sink::{Manner, Sink};
 use support::stage::Stage;
 use support::traffic::{EVENT_BYTES, push_backlog};
@@ -125,9 +125,9 @@ fn rows(events: usize, backlog: usize, instances: usize) -> Vec<Row> {
         rows.push(Row { who: Who::Baseline(name), ..Row::new(name, events) });
     }
     // Few enough for each that no breaker opens.
-    let several = Row { instances: events.div_ceil(4), ..Row::new("no retry", events) };
-    rows.push(Row { manner: Manner::RefusesOnce, name: "retry".to_owned(), ..several.clone() });
-    rows.push(several);
+    let several = |name| Row { instances: events.div_ceil(4), ..Row::new(name, events) };
+    rows.push(Row { manner: Manner::RefusesOnce, ..several("retry") });
+    rows.push(several("no retry"));
     rows.push(Row { instances: 1, and_global: true, ..Row::new("fan-out", events) });
     for count in [1, 1000, instances] {
         rows.push(Row { instances: count, ..Row::new(&format!("instances {count}"), instances.max(events)) });
@@ -184,8 +184,7 @@ fn run(row: &Row) -> Measured {
 }
 
 fn shown(measured: &[Measured], digits: usize, of: fn(&Measured) -> f64) -> String {
-    let values: Vec<f64> = measured.iter().map(of).collect();
-    format!("{:.digits$} [{:.digits$}–{:.digits$}]", median(&values), least(&values), greatest(&values))
+    range(&measured.iter().map(of).collect::<Vec<_>>(), digits)
 }
 
 fn print_ratios(what: &str, these: &[Measured], those: &[Measured]) {

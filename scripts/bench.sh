@@ -4,7 +4,8 @@
 #   scripts/bench.sh drain                    one worker and a backlog, beside two baselines
 #     --events N  (20000)   --rounds N  (5)   --backlog N  events, 0 for none (1000000)   --instances N  (100000)
 #     --only NAME,NAME  rows whose names begin so: posthaste, afternoon, floor (the baselines), retry (each is refused
-#     once), fan-out (two destinations), instances N (a webhook each; 1, 1000 and --instances), size N, backlog
+#     once; of many instances) and "no retry" (the same without), fan-out (two destinations), instances N (a webhook
+#     each; 1, 1000 and --instances), size N, backlog
 #   scripts/bench.sh latency                  from a push to its receiver, beside two baselines
 #     --rates N,N  events a second (50,1000)   --seconds N  each measurement (20)   --rounds N  (5)
 #   scripts/bench.sh waiting                  how punctual retries are among very many that wait
