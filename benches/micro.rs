@@ -245,17 +245,6 @@ fn delivery(payload: Bytes, target: Target) -> (Delivery, Arc<Target>) {
         envelope: Envelope::parse(payload).unwrap(),
     };
     let receipt = Receipt::new(&Held::default(), Source::Stream, entry, "worker".into(), 1, 0);
-    let delivery = Delivery {
-        receipt: Arc::new(receipt),
-        event: Arc::new(event),
-        destination: Destination::Instance("sales".into()),
-        target: Ok(Arc::clone(&target)),
-        attempt: 1,
-        first_attempt_ms: None,
-        last_attempt: None,
-        suspect: false,
-        takeovers: 0,
-        was_parked: false,
-    };
-    (delivery, target)
+    let (destination, own) = (Destination::Instance("sales".into()), Ok(Arc::clone(&target)));
+    (Delivery::first(Arc::new(receipt), Arc::new(event), destination, own), target)
 }

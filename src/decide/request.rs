@@ -167,24 +167,16 @@ mod tests {
         let envelope = Envelope::parse(format!(r#"{{"event":"{name}","data":1}}"#).into()).unwrap();
         let receipt =
             Receipt::new(&Held::default(), Source::Stream, EntryId::new("1-0"), "test".into(), 1, 0);
-        Delivery {
-            receipt: Arc::new(receipt),
-            event: Arc::new(Event {
-                key: EventKey::new("1-0"),
-                id: EventId::parse("id-1").unwrap(),
-                pushed_ms: 0,
-                traceparent: Some(TRACE.into()),
-                envelope,
-            }),
-            destination: Destination::Global,
-            target: Err(TransportError::Other("not asked".to_owned())),
-            attempt,
-            first_attempt_ms: None,
-            last_attempt: None,
-            suspect: false,
-            takeovers: 0,
-            was_parked: false,
-        }
+        let event = Event {
+            key: EventKey::new("1-0"),
+            id: EventId::parse("id-1").unwrap(),
+            pushed_ms: 0,
+            traceparent: Some(TRACE.into()),
+            envelope,
+        };
+        let target = Err(TransportError::Other("not asked".to_owned()));
+        let first = Delivery::first(Arc::new(receipt), Arc::new(event), Destination::Global, target);
+        Delivery { attempt, ..first }
     }
 
     fn target(json: &str) -> Target {

@@ -32,7 +32,7 @@ pub(super) struct Batch {
     pub(super) gone: Vec<Delivery>,
     entries: Vec<EntryId>,
     finished: HashMap<Source, Vec<(EntryId, EventKey, Option<Destination>)>>,
-    /// JSON objects with commas between them.
+    /// One JSON array for each, with commas between them.
     lines: Vec<u8>,
     counts: Counts,
 }

@@ -142,18 +142,8 @@ impl Make<'_> {
         }
         let step = |(destination, resolved): (Destination, Resolved)| {
             let delivery = |target, attempt| {
-                Box::new(Delivery {
-                    receipt: Arc::clone(&receipt),
-                    event: Arc::clone(event),
-                    destination,
-                    target,
-                    attempt,
-                    first_attempt_ms: None,
-                    last_attempt: None,
-                    suspect: false,
-                    takeovers: 0,
-                    was_parked: false,
-                })
+                let (receipt, event) = (Arc::clone(&receipt), Arc::clone(event));
+                Box::new(Delivery { attempt, ..Delivery::first(receipt, event, destination, target) })
             };
             match resolved {
                 Ok(target) => Step::Attempt(delivery(target, 1)),

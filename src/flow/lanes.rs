@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub(super) use self::parked::{Hunger, Parking};
 use self::sweep::FORGET;
-use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, Sign, Ticket, Trust, fits};
+use crate::decide::lane::{BreakerSettings, Change, Hold, Lane, Sign, Ticket, fits};
 use crate::model::{Destination, ParkReason};
 
 /// What waits for less is on its way: the reader waits for it, instead of it being parked.
@@ -107,8 +107,7 @@ impl<T> Entry<T> {
     /// Whether it has no slot and will not have one in a moment, as a fast one has among others that are: those give
     /// theirs back all the time.
     fn is_short_of_slots(&self, now: Duration) -> bool {
-        let is_trusted = !matches!(self.lane.trust(now), Trust::New | Trust::None);
-        self.place == Place::Crowded && !(is_trusted && self.lane.is_quick(FAST))
+        self.place == Place::Crowded && !(self.lane.trust(now).is_earned() && self.lane.is_quick(FAST))
     }
 }
 
@@ -331,8 +330,7 @@ impl<T: Load> Lanes<T> {
     /// Brings a lane's share in the totals up to date.
     fn refresh(&mut self, to: &Destination, now: Duration) {
         let Some(entry) = self.lanes.get_mut(to) else { return };
-        let is_trusted = !matches!(entry.lane.trust(now), Trust::New | Trust::None);
-        let untrusted = if is_trusted { 0 } else { entry.lane.in_flight() };
+        let untrusted = if entry.lane.trust(now).is_earned() { 0 } else { entry.lane.in_flight() };
         self.untrusted = self.untrusted - entry.untrusted + untrusted;
         entry.untrusted = untrusted;
         let down = usize::from(!entry.lane.is_closed());

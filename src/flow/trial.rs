@@ -20,7 +20,7 @@ use crate::decide::{fan_out, request, webhook};
 use crate::http::Client;
 use crate::model::{
     Delivery, Destination, EntryId, Envelope, Event, EventId, EventKey, EventName, Held, Outcome, Receipt,
-    Source, Target, TransportError, Webhook, display_url,
+    Source, Target, Webhook, display_url,
 };
 
 /// What the worker sends first to an instance whose webhook names no events.
@@ -106,24 +106,16 @@ impl Trial {
 fn delivery(instance: &str, name: &EventName, target: Target, now_ms: u64) -> Delivery {
     let entry = EntryId::new("0-0");
     let sample = sample(name, instance, &time(now_ms)).to_string();
-    Delivery {
-        receipt: Arc::new(Receipt::new(&Held::default(), Source::Stream, entry.clone(), "test".into(), 1, 0)),
-        event: Arc::new(Event {
-            key: EventKey::new(entry.as_str()),
-            id: EventId::parse(&format!("test-{now_ms}")).expect("it is visible ASCII, and short"),
-            pushed_ms: now_ms,
-            traceparent: None,
-            envelope: Envelope::parse(sample.into()).expect("a sample is an event"),
-        }),
-        destination: Destination::Instance(instance.into()),
-        target: Ok::<_, TransportError>(Arc::new(target)),
-        attempt: 1,
-        first_attempt_ms: None,
-        last_attempt: None,
-        suspect: false,
-        takeovers: 0,
-        was_parked: false,
-    }
+    let event = Event {
+        key: EventKey::new(entry.as_str()),
+        id: EventId::parse(&format!("test-{now_ms}")).expect("it is visible ASCII, and short"),
+        pushed_ms: now_ms,
+        traceparent: None,
+        envelope: Envelope::parse(sample.into()).expect("a sample is an event"),
+    };
+    let receipt = Receipt::new(&Held::default(), Source::Stream, entry, "test".into(), 1, 0);
+    let destination = Destination::Instance(instance.into());
+    Delivery::first(Arc::new(receipt), Arc::new(event), destination, Ok(Arc::new(target)))
 }
 
 /// A time in RFC 3339, UTC, to the millisecond.

@@ -74,6 +74,29 @@ pub struct Delivery {
     pub was_parked: bool,
 }
 
+impl Delivery {
+    /// One that is about to be attempted for the first time.
+    pub fn first(
+        receipt: Arc<Receipt>,
+        event: Arc<Event>,
+        destination: Destination,
+        target: Result<Arc<Target>, TransportError>,
+    ) -> Self {
+        Self {
+            receipt,
+            event,
+            destination,
+            target,
+            attempt: 1,
+            first_attempt_ms: None,
+            last_attempt: None,
+            suspect: false,
+            takeovers: 0,
+            was_parked: false,
+        }
+    }
+}
+
 /// What is done with a delivery after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {

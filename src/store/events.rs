@@ -188,7 +188,7 @@ impl Redis {
     }
 
     /// Acknowledges and deletes entries of the producers' stream whose deliveries all arrived, and records with them
-    /// `attempts`, JSON objects with commas between them, and `counts`.
+    /// `attempts`, JSON values with commas between them, and `counts`.
     ///
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless but for the totals.

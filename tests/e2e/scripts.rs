@@ -158,24 +158,15 @@ fn delivery(receipt: &Arc<Receipt>, destination: Destination) -> Delivery {
 }
 
 fn delivery_of(receipt: &Arc<Receipt>, key: EventKey, destination: Destination, attempt: u32) -> Delivery {
-    Delivery {
-        receipt: Arc::clone(receipt),
-        event: Arc::new(Event {
-            key,
-            id: EventId::parse("evt").unwrap(),
-            pushed_ms: 99,
-            traceparent: Some("00-1".into()),
-            envelope: Envelope::parse(PUSHED.into()).unwrap(),
-        }),
-        destination,
-        target: Err(TransportError::Other("there is none".to_owned())),
-        attempt,
-        first_attempt_ms: None,
-        last_attempt: None,
-        suspect: false,
-        takeovers: 0,
-        was_parked: false,
-    }
+    let event = Event {
+        key,
+        id: EventId::parse("evt").unwrap(),
+        pushed_ms: 99,
+        traceparent: Some("00-1".into()),
+        envelope: Envelope::parse(PUSHED.into()).unwrap(),
+    };
+    let target = Err(TransportError::Other("there is none".to_owned()));
+    Delivery { attempt, ..Delivery::first(Arc::clone(receipt), Arc::new(event), destination, target) }
 }
 
 fn last_attempt() -> LastAttempt {

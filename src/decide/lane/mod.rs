@@ -69,6 +69,13 @@ pub enum Trust {
     None,
 }
 
+impl Trust {
+    /// Whether its receiver is known to be good.
+    pub fn is_earned(self) -> bool {
+        !matches!(self, Self::New | Self::None)
+    }
+}
+
 /// Why no attempt may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {

@@ -51,7 +51,7 @@ impl<T: Load> Lanes<T> {
             None
         } else if entry.lane.is_rate_limited(ahead, now) && wait > PATIENCE {
             Some(ParkReason::RateLimit)
-        } else if !has_slot && (is_new || trust == Trust::None) {
+        } else if !has_slot && !trust.is_earned() {
             Some(ParkReason::Slots)
         } else if wait > PATIENCE || many || heavy {
             Some(ParkReason::Slow)

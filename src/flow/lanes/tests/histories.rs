@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::decide::lane::Trust;
 
 /// What Redis would hold.
 #[derive(Debug, Default)]
