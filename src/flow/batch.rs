@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::model::{
     Attempted, Delivery, Destination, EntryId, EventKey, Outcome, Receipt, Settlement, Source,
 };
-use crate::store::{AttemptLine, Counter, Counts, Ownership, Redis, StoreError};
+use crate::store::{AttemptLine, Counter, Counts, Finished, Ownership, Redis, StoreError};
 
 /// How much of a name is kept in the records of recent attempts.
 const LINE_CHARS: usize = 200;
@@ -31,7 +31,7 @@ pub(super) struct Batch {
     /// Deliveries whose receiver answered 410, for good.
     pub(super) gone: Vec<Delivery>,
     entries: Vec<EntryId>,
-    finished: HashMap<Source, Vec<(EntryId, EventKey, Option<Destination>)>>,
+    finished: HashMap<Source, Vec<Finished>>,
     /// One JSON array for each, with commas between them.
     lines: Vec<u8>,
     counts: Counts,
@@ -94,9 +94,11 @@ impl Batch {
         self.count(Counter::Unrouted);
     }
 
-    /// Notes an entry that is done, or one of its deliveries, and whose event has a hash.
-    pub(super) fn finish(&mut self, receipt: &Receipt, key: EventKey, destination: Option<Destination>) {
-        self.finished.entry(receipt.source).or_default().push((receipt.id.clone(), key, destination));
+    /// Notes an entry that is done, and whose event has a hash.
+    pub(super) fn finish(&mut self, receipt: &Receipt, event: EventKey) {
+        let entry = receipt.id.clone();
+        let finished = Finished { entry, event, destination: None, is_last: false };
+        self.finished.entry(receipt.source).or_default().push(finished);
     }
 
     /// Notes a delivery that was put to wait or buried (none for an entry that is no event). Where it was tried
@@ -141,11 +143,13 @@ impl Batch {
         for delivery in std::mem::take(&mut self.delivered) {
             self.count(Counter::Delivered);
             if delivery.receipt.source == Source::Ready {
-                self.finish(
-                    &delivery.receipt,
-                    delivery.event.key.clone(),
-                    Some(delivery.destination.clone()),
-                );
+                let Delivery { receipt, event, destination, is_last, .. } = delivery;
+                self.finished.entry(Source::Ready).or_default().push(Finished {
+                    entry: receipt.id.clone(),
+                    event: event.key.clone(),
+                    destination: Some(destination),
+                    is_last,
+                });
             } else {
                 self.close(&delivery);
                 if delivery.receipt.is_half_done() {
@@ -153,7 +157,7 @@ impl Batch {
                 }
             }
         }
-        for (source, entries) in &self.finished {
+        for (source, entries) in &mut self.finished {
             redis.finish(*source, entries).await?;
         }
         self.finished.clear();
@@ -168,7 +172,7 @@ impl Batch {
         }
         // Of an entry with several deliveries another owner may have recorded one unknown to this process.
         if receipt.is_recorded() || receipt.fan_out() > 1 {
-            self.finish(receipt, delivery.event.key.clone(), None);
+            self.finish(receipt, delivery.event.key.clone());
         } else {
             self.entries.push(receipt.id.clone());
         }

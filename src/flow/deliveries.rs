@@ -84,6 +84,7 @@ impl Make<'_> {
                 first_attempt_ms,
                 last_attempt,
                 was_parked,
+                is_last,
                 takeovers: _,
             } => {
                 let resolved = resolve(self.destinations, self.hooks, &destination).and_then(|target| {
@@ -113,6 +114,7 @@ impl Make<'_> {
                     suspect: false,
                     takeovers: 0,
                     was_parked,
+                    is_last,
                 };
                 vec![match resolved {
                     Ok(_) => Step::Attempt(Box::new(delivery)),

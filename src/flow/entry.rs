@@ -62,6 +62,7 @@ pub(super) enum Entry {
         last_attempt: Option<LastAttempt>,
         takeovers: u32,
         was_parked: bool,
+        is_last: bool,
     },
     /// Its hash is gone.
     Lost {
@@ -140,6 +141,7 @@ pub(super) fn read_due(
             last_attempt: waiting.last_attempt,
             takeovers: waiting.takeovers,
             was_parked,
+            is_last: waiting.is_last,
         },
         (Err(error), _) => unreadable_due(id, Some(key), &error.to_string()),
         (_, Err(error)) => unreadable_due(id, Some(key), &error.to_string()),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,11 +15,14 @@ use super::hooks::Hooks;
 use super::outage::Outage;
 use super::pauses::{self, Pauses};
 use super::{Due, Room, Work, deliveries};
-use crate::model::{Delivery, Destination, Held};
+use crate::model::{Delivery, Destination, EventKey, Held};
 use crate::store::{Found, Redis, StoreError, Taken};
 
-/// How many deliveries that are due are loaded at a time: each may have a payload of megabytes.
-const DUE_AT_A_TIME: usize = 8;
+/// How many deliveries that are due are loaded at a time: at first, and at most. Each may have a payload of megabytes.
+const DUE_AT_FIRST: usize = 4;
+const DUE_AT_MOST: usize = 64;
+/// Past how many bytes in one reply it is fewer: a reply has to come in time.
+const DUE_BYTES: usize = 1024 * 1024;
 
 /// Turns entries into deliveries.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Router {
     hooks: Hooks,
     pauses: Pauses,
     settings: Routing,
+    /// How many deliveries that are due are loaded next, by what those before weighed.
+    due_at_a_time: AtomicUsize,
     dispatch: mpsc::Sender<Vec<Delivery>>,
     settle: mpsc::Sender<Work>,
 }
@@ -64,6 +70,7 @@ impl Router {
             pauses: Pauses::new(redis.clone()),
             redis,
             settings,
+            due_at_a_time: AtomicUsize::new(DUE_AT_FIRST),
             dispatch,
             settle,
         }
@@ -132,7 +139,8 @@ impl Router {
         while !rest.is_empty() {
             // The payloads of what is due are not here yet: they may be large.
             let due = |arrival: &Arrival| matches!(arrival.taken, Taken::Due { .. });
-            let at_a_time = if rest.iter().any(due) { DUE_AT_A_TIME } else { rest.len() };
+            let some_due = self.due_at_a_time.load(Ordering::Relaxed);
+            let at_a_time = if rest.iter().any(due) { some_due } else { rest.len() };
             let (some, others) = rest.split_at(at_a_time.min(rest.len()));
             self.pass_some_on(some, version, consumer, stop).await?;
             rest = others;
@@ -197,8 +205,7 @@ impl Router {
         let settled =
             inherited.into_iter().zip(recorded).filter_map(|(id, settled)| Some((id.clone(), settled?)));
         let settled = settled.collect();
-        let waiting = self.redis.waiting(&due).await?;
-        let entries = self.read(arrivals, waiting.into_iter());
+        let entries = self.read(arrivals, self.waiting(&due).await?.into_iter());
         let instances: HashSet<&str> = entries.iter().filter_map(Entry::instance).collect();
         let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>(), version).await?;
         let paused = self.pauses.at(self.hooks.version()).await?;
@@ -213,6 +220,16 @@ impl Router {
             .flat_map(|(entry, takeovers)| make.steps(entry, takeovers))
             .map(|step| pauses::hold(step, &paused))
             .collect())
+    }
+
+    async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Found>, StoreError> {
+        let waiting = self.redis.waiting(due).await?;
+        if !due.is_empty() {
+            let is_heavy = waiting.iter().map(Found::bytes).sum::<usize>() > DUE_BYTES;
+            let next = if is_heavy { due.len() / 4 } else { due.len() * 2 };
+            self.due_at_a_time.store(next.clamp(1, DUE_AT_MOST), Ordering::Relaxed);
+        }
+        Ok(waiting)
     }
 
     fn read(&self, arrivals: &[Arrival], mut waiting: impl Iterator<Item = Found>) -> Vec<Entry> {

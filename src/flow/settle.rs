@@ -180,7 +180,7 @@ impl Settler {
                 None
             }
             Work::Idle(Idle::Settled(receipt, key)) => {
-                batch.finish(receipt, key.clone(), None);
+                batch.finish(receipt, key.clone());
                 None
             }
         }

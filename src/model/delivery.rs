@@ -72,6 +72,8 @@ pub struct Delivery {
     pub takeovers: u32,
     /// Whether it comes from its destination's park.
     pub was_parked: bool,
+    /// Whether it is all that is left of its event: nobody else writes to the event's hash any more.
+    pub is_last: bool,
 }
 
 impl Delivery {
@@ -93,6 +95,7 @@ impl Delivery {
             suspect: false,
             takeovers: 0,
             was_parked: false,
+            is_last: false,
         }
     }
 }

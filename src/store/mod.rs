@@ -27,7 +27,7 @@ pub use dead::{DeadFilter, DeadLetter, DeadPage, DeadRecord, DeadSource, ErrorDe
 pub use deliveries::{Ownership, Promoted, PutBack};
 pub use destinations::{ParkFacts, ParkPage};
 pub use error::{ErrorKind, StoreError};
-pub use events::{Counter, Counts, Read, Reader, Taken};
+pub use events::{Counter, Counts, Finished, Read, Reader, Taken};
 pub use inspect::{AttemptLine, StreamFacts, Summary, WaitingDelivery};
 pub use keys::Keys;
 pub use load::Load;

@@ -6,11 +6,6 @@ use redis::{RedisResult, Value};
 use super::{ErrorKind, Redis, StoreError};
 use crate::model::{Destination, EventKey, LastAttempt};
 
-/// How many waiting events are loaded in the first pipeline, and past how many bytes in one it is fewer: what is not
-/// read of a reply takes Redis' memory, and a reply has to come in time.
-const DUE_AT_FIRST: usize = 4;
-const DUE_BYTES: usize = 1024 * 1024;
-
 /// What became of the hash of a delivery that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -41,27 +36,19 @@ pub struct Waiting {
     pub last_attempt: Option<LastAttempt>,
     /// How often a worker died that held it, since that one.
     pub takeovers: u32,
+    /// Whether no other delivery of the event is left.
+    pub is_last: bool,
 }
 
 impl Redis {
-    /// Loads what the hashes of due deliveries hold.
+    /// Loads what the hashes of due deliveries hold, in one pipeline: what is not read of the reply takes Redis' memory.
     ///
     /// # Errors
     /// When Redis does not answer. A key that is not a hash is none: it is [`Found::Unusable`].
     pub async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Found>, StoreError> {
-        let mut found = Vec::with_capacity(due.len());
-        let mut at_a_time = DUE_AT_FIRST;
-        while found.len() < due.len() {
-            let end = due.len().min(found.len() + at_a_time);
-            let loaded = self.waiting_chunk(&due[found.len()..end]).await?;
-            let bytes: usize = loaded.iter().map(Found::bytes).sum();
-            at_a_time = if bytes > DUE_BYTES { (at_a_time / 4).max(1) } else { at_a_time * 2 };
-            found.extend(loaded);
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
-    }
-
-    async fn waiting_chunk(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Found>, StoreError> {
         let mut pipeline = redis::pipe();
         for (key, destination) in due {
             pipeline
@@ -71,7 +58,8 @@ impl Redis {
                 .arg(format!("attempts:{destination}"))
                 .arg(format!("first:{destination}"))
                 .arg(format!("last:{destination}"))
-                .arg(format!("taken:{destination}"));
+                .arg(format!("taken:{destination}"))
+                .arg("live");
         }
         // One key that cannot be read must not hold up the others.
         let hashes: Vec<RedisResult<Vec<Value>>> = self.pipe(pipeline.ignore_errors()).await?;
@@ -103,7 +91,8 @@ impl Redis {
 }
 
 impl Found {
-    fn bytes(&self) -> usize {
+    /// The bytes of its payload.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Waiting(waiting) => waiting.payload.len(),
             Self::Gone | Self::Unusable(_) => 0,
@@ -128,8 +117,8 @@ fn recorded(fields: &[String]) -> Option<Vec<Destination>> {
 }
 
 fn waiting(hash: Vec<Value>) -> Option<Waiting> {
-    let [payload, event_id, pushed, traceparent, attempts, first, last, taken] =
-        <[Value; 8]>::try_from(hash).ok()?;
+    let [payload, event_id, pushed, traceparent, attempts, first, last, taken, live] =
+        <[Value; 9]>::try_from(hash).ok()?;
     let last: Option<String> = redis::from_redis_value(last).ok().flatten();
     let Value::BulkString(payload) = payload else {
         return None;
@@ -145,6 +134,7 @@ fn waiting(hash: Vec<Value>) -> Option<Waiting> {
         takeovers: taken.and_then(|taken| takeovers(&taken, attempts)).unwrap_or(0),
         first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
         last_attempt: last.as_deref().and_then(LastAttempt::parse),
+        is_last: redis::from_redis_value(live).is_ok_and(|live: Option<u64>| live == Some(1)),
     })
 }
 
