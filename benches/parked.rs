@@ -174,15 +174,8 @@ fn park(stage: &Stage, count: usize) {
             let event = format!("{{webhooks}}:event:{key}");
             let payload = traffic::envelope(DEAD, number, traffic::EVENT_BYTES);
             let id = format!("{DEAD}/{number}/{}", pushed_ms * 1000);
-            pipeline.cmd("HSET").arg(event).arg("payload").arg(payload).arg("id").arg(id);
-            pipeline
-                .arg("pushed")
-                .arg(pushed_ms)
-                .arg("live")
-                .arg(1)
-                .arg(format!("attempts:{to}"))
-                .arg(0)
-                .ignore();
+            pipeline.cmd("HSET").arg(event).arg("payload").arg(payload);
+            pipeline.arg("event").arg(format!("{id} {pushed_ms}")).arg(format!("tried:{to}")).arg(0).ignore();
             add.arg(pushed_ms).arg(key);
         }
         pipeline.add_command(add).ignore().query::<()>(&mut redis).unwrap();

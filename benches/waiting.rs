@@ -110,9 +110,8 @@ fn put(stage: &Stage, due_ms: impl Iterator<Item = u64>) {
             let payload = traffic::envelope(INSTANCE, 1000 * due_ms as usize, traffic::EVENT_BYTES);
             let id = format!("{INSTANCE}/{number}/{}", now_ms * 1000);
             pipeline.cmd("HSET").arg(format!("{{webhooks}}:event:{key}")).arg("payload").arg(payload);
-            pipeline.arg("id").arg(id).arg("pushed").arg(now_ms).arg("live").arg(1);
-            pipeline.arg(format!("attempts:{to}")).arg(1).arg(format!("first:{to}")).arg(now_ms);
-            pipeline.arg(format!("last:{to}")).arg(&last).ignore();
+            pipeline.arg("event").arg(format!("{id} {now_ms}"));
+            pipeline.arg(format!("tried:{to}")).arg(format!("1 {now_ms} {last}")).ignore();
             add.arg(due_ms).arg(format!("{key} {to}"));
         }
         pipeline.add_command(add).ignore().query::<()>(&mut redis).unwrap();

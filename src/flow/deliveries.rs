@@ -11,6 +11,7 @@ use crate::decide::poison::{self, Verdict};
 use crate::model::{
     DeadReason, Delivery, Destination, EntryId, Event, Held, Receipt, Source, Target, TransportError, Webhook,
 };
+use crate::store::Tried;
 
 /// The operator's own destinations.
 #[derive(Clone, Debug)]
@@ -80,9 +81,7 @@ impl Make<'_> {
                 id,
                 event,
                 destination,
-                attempts,
-                first_attempt_ms,
-                last_attempt,
+                tried: Tried { attempts, first_ms: first_attempt_ms, last: last_attempt },
                 was_parked,
                 is_last,
                 takeovers: _,

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{
-    DeadReason, Destination, EntryId, Envelope, Event, EventId, EventKey, LastAttempt, Source,
-};
-use crate::store::{Found, Taken};
+use crate::model::{DeadReason, Destination, EntryId, Envelope, Event, EventId, EventKey, Source};
+use crate::store::{Found, Taken, Tried, Waiting};
 
 /// An entry that came, by a read or by a takeover.
 #[derive(Debug)]
@@ -57,9 +55,7 @@ pub(super) enum Entry {
         id: EntryId,
         event: Arc<Event>,
         destination: Destination,
-        attempts: u32,
-        first_attempt_ms: Option<u64>,
-        last_attempt: Option<LastAttempt>,
+        tried: Tried,
         takeovers: u32,
         was_parked: bool,
         is_last: bool,
@@ -124,24 +120,23 @@ pub(super) fn read_due(
             return unreadable_due(id, Some(key), &format!("its event's key holds something else: {why}"));
         }
     };
-    let event_id = EventId::parse(&waiting.event_id).or_else(|_| EventId::parse(id.as_str()));
-    match (Envelope::parse(waiting.payload), event_id) {
+    let Waiting { payload, event, tried, takeovers, is_last } = waiting;
+    let event_id = EventId::parse(&event.id).or_else(|_| EventId::parse(id.as_str()));
+    match (Envelope::parse(payload), event_id) {
         (Ok(envelope), Ok(event_id)) => Entry::Due {
             id: id.clone(),
             event: Arc::new(Event {
                 key: key.clone(),
                 id: event_id,
-                pushed_ms: waiting.pushed_ms,
-                traceparent: waiting.traceparent.map(Arc::from),
+                pushed_ms: event.pushed_ms,
+                traceparent: event.traceparent.map(Arc::from),
                 envelope,
             }),
             destination: destination.clone(),
-            attempts: waiting.attempts,
-            first_attempt_ms: waiting.first_attempt_ms,
-            last_attempt: waiting.last_attempt,
-            takeovers: waiting.takeovers,
+            tried,
+            takeovers,
             was_parked,
-            is_last: waiting.is_last,
+            is_last,
         },
         (Err(error), _) => unreadable_due(id, Some(key), &error.to_string()),
         (_, Err(error)) => unreadable_due(id, Some(key), &error.to_string()),

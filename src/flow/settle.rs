@@ -23,7 +23,7 @@ use super::tries::{GivenUp, Next, Tries};
 use super::{Idle, Work};
 use crate::decide::retry::{self, RetrySettings};
 use crate::model::{Attempted, DeadReason, Delivery, Destination, LastAttempt, Settlement, Source};
-use crate::store::{Ownership, PutBack, Redis, StoreError};
+use crate::store::{Ownership, PutBack, Redis, StoreError, Tried};
 use crate::telemetry::metrics::Metrics;
 
 /// How much is settled at a time.
@@ -299,9 +299,11 @@ impl Failure<'_> {
         let (at_ms, status, summary) = (*started_ms, outcome.status(), outcome.summary());
         Some(PutBack {
             delivery,
-            attempts: delivery.attempt,
-            first_attempt_ms: Some(delivery.first_attempt_ms.unwrap_or(*started_ms)),
-            last_attempt: Some(LastAttempt { at_ms, status, summary }),
+            tried: Tried {
+                attempts: delivery.attempt,
+                first_ms: Some(delivery.first_attempt_ms.unwrap_or(*started_ms)),
+                last: Some(LastAttempt { at_ms, status, summary }),
+            },
             wait: *delay,
         })
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::progress::{Tried, event_words};
 use super::{GROUP, Redis, StoreError, script};
-use crate::model::{Delivery, Event, LastAttempt, Source};
+use crate::model::{Delivery, Event, Source};
 
 /// Up to so many bytes a payload is sent with what it is put away by: to copy it within the server costs more. A larger
 /// one would be sent once more for nothing.
@@ -16,12 +17,8 @@ const SENT_BYTES: usize = 4096;
 pub struct PutBack<'a> {
     /// The delivery.
     pub delivery: &'a Delivery,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// When its first attempt was begun, Unix ms.
-    pub first_attempt_ms: Option<u64>,
-    /// What the last attempt came to.
-    pub last_attempt: Option<LastAttempt>,
+    /// What was attempted.
+    pub tried: Tried,
     /// How long it waits.
     pub wait: Duration,
 }
@@ -75,17 +72,13 @@ impl Redis {
         let mut put_back = script::WAIT.key(self.key_of(source));
         put_back.key(keys.retry());
         put_back.arg(GROUP).arg(&*first.delivery.receipt.consumer).arg(u8::from(source == Source::Ready));
-        let text = |value: Option<String>| value.unwrap_or_default();
-        for PutBack { delivery, attempts, first_attempt_ms, last_attempt, wait } in put {
+        for PutBack { delivery, tried, wait } in put {
             let (receipt, event) = (&delivery.receipt, &delivery.event);
+            let destination = delivery.destination.to_string();
             put_back.key(keys.event(&event.key));
             put_back.arg(receipt.id.as_str()).arg(u8::from(receipt.is_sole()));
-            put_back.arg(event.key.as_str()).arg(delivery.destination.to_string());
-            put_back.arg(*attempts).arg(text(first_attempt_ms.map(|ms| ms.to_string()))).arg(millis(*wait));
-            put_back.arg(text(last_attempt.as_ref().map(ToString::to_string)));
-            put_back.arg(event.id.as_str()).arg(event.pushed_ms);
-            put_back.arg(event.traceparent.as_deref().unwrap_or(""));
-            put_back.arg(sent(source, event));
+            put_back.arg(format!("{} {destination}", event.key.as_str())).arg(destination);
+            put_back.arg(tried.words()).arg(millis(*wait)).arg(event_words(event)).arg(sent(source, event));
         }
         let results: Vec<Value> = self.script(&put_back).await?;
         if results.len() != put.len() {

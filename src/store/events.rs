@@ -233,11 +233,7 @@ impl Redis {
     ///
     /// # Errors
     /// When Redis did not confirm it; doing it again is harmless.
-    pub async fn finish(
-        &self,
-        source: Source,
-        entries: &mut [Finished],
-    ) -> Result<(), StoreError> {
+    pub async fn finish(&self, source: Source, entries: &mut [Finished]) -> Result<(), StoreError> {
         entries.sort_by_key(|finished| finished.entry.place());
         for some in entries.chunks(FINISHED_AT_A_TIME) {
             let mut done = script::DONE.key(self.key_of(source));

@@ -7,8 +7,9 @@ use redis::{Value, cmd};
 use serde::{Serialize, Serializer};
 
 use super::events::array;
+use super::progress::{EVENT, EventWords, Tried, tried_field};
 use super::{Counter, GROUP, Redis, StoreError};
-use crate::model::{EntryId, LastAttempt};
+use crate::model::EntryId;
 
 /// Everything that waits, and the totals.
 #[derive(Clone, Debug, Default)]
@@ -178,21 +179,23 @@ impl Redis {
             .filter_map(|(member, due)| member.split_once(' ').map(|(key, to)| (key, to, *due as u64)))
             .collect();
         for (key, destination, _) in &split {
-            pipeline.cmd("HMGET").arg(keys.event(&crate::model::EventKey::new(key))).arg("id");
-            pipeline.arg(format!("attempts:{destination}")).arg(format!("last:{destination}"));
+            pipeline.cmd("HMGET").arg(keys.event(&crate::model::EventKey::new(key))).arg(EVENT);
+            pipeline.arg(tried_field(destination));
         }
         if split.is_empty() {
             return Ok(Vec::new());
         }
-        let hashes: Vec<(Option<String>, Option<u32>, Option<String>)> = self.pipe(&pipeline).await?;
-        let join =
-            |((_, destination, due_ms), (id, attempts, last)): ((&str, &str, u64), _)| WaitingDelivery {
-                event_id: Option::unwrap_or_default(id),
+        let hashes: Vec<[Option<String>; 2]> = self.pipe(&pipeline).await?;
+        let join = |((_, destination, due_ms), [event, tried]): ((&str, &str, u64), [Option<String>; 2])| {
+            let tried = Tried::parse(&tried.unwrap_or_default());
+            WaitingDelivery {
+                event_id: EventWords::parse(&event.unwrap_or_default()).id,
                 destination: destination.to_owned(),
                 due_ms,
-                attempts: Option::unwrap_or_default(attempts),
-                last: last_summary(Option::as_deref(&last)),
-            };
+                attempts: tried.attempts,
+                last: tried.last.map(|last| last.summary).unwrap_or_default(),
+            }
+        };
         Ok(split.into_iter().zip(hashes).map(join).collect())
     }
 
@@ -209,11 +212,6 @@ impl Redis {
             .flat_map(|batch| serde_json::from_str::<Vec<AttemptLine<'static>>>(batch).unwrap_or_default())
             .collect())
     }
-}
-
-/// What an attempt came to, in words.
-fn last_summary(last: Option<&str>) -> String {
-    last.and_then(LastAttempt::parse).map(|last| last.summary).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use redis::{Value, cmd};
 
 use super::deliveries::{millis, sent};
 use super::events::{array, read_entry};
+use super::progress::event_words;
 use super::{ErrorDelivery, GROUP, Ownership, Redis, StoreError, Taken, script};
 use crate::model::{Delivery, Destination, EventKey, ParkReason, Source};
 
@@ -135,7 +136,7 @@ impl Redis {
             let (receipt, event) = (&delivery.receipt, &delivery.event);
             park.key(keys.event(&event.key));
             park.arg(receipt.id.as_str()).arg(u8::from(receipt.is_sole())).arg(event.key.as_str());
-            park.arg(event.pushed_ms).arg(event.id.as_str()).arg(event.traceparent.as_deref().unwrap_or(""));
+            park.arg(event.pushed_ms).arg(event_words(event));
             park.arg(sent(source, event));
             let kept =
                 (delivery.takeovers > 0).then(|| format!("{} {}", delivery.attempt - 1, delivery.takeovers));

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use redis::{RedisResult, Value};
 
+use super::progress::{EVENT, EventWords, LIVE, PAYLOAD, Tried, tried_field};
 use super::{ErrorKind, Redis, StoreError};
-use crate::model::{Destination, EventKey, LastAttempt};
+use crate::model::{Destination, EventKey};
 
 /// What became of the hash of a delivery that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +23,10 @@ pub enum Found {
 pub struct Waiting {
     /// The pushed bytes.
     pub payload: Bytes,
-    /// The event's id.
-    pub event_id: String,
-    /// When it was pushed or last replayed, Unix ms.
-    pub pushed_ms: u64,
-    /// The trace context.
-    pub traceparent: Option<String>,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// When the first was made, Unix ms.
-    pub first_attempt_ms: Option<u64>,
-    /// What the last came to.
-    pub last_attempt: Option<LastAttempt>,
+    /// The event's id, push and trace context.
+    pub event: EventWords,
+    /// What was attempted.
+    pub tried: Tried,
     /// How often a worker died that held it, since that one.
     pub takeovers: u32,
     /// Whether no other delivery of the event is left.
@@ -51,15 +44,9 @@ impl Redis {
         }
         let mut pipeline = redis::pipe();
         for (key, destination) in due {
-            pipeline
-                .cmd("HMGET")
-                .arg(self.keys().event(key))
-                .arg(&["payload", "id", "pushed", "traceparent"])
-                .arg(format!("attempts:{destination}"))
-                .arg(format!("first:{destination}"))
-                .arg(format!("last:{destination}"))
-                .arg(format!("taken:{destination}"))
-                .arg("live");
+            let destination = destination.to_string();
+            pipeline.cmd("HMGET").arg(self.keys().event(key)).arg(&[PAYLOAD, EVENT, LIVE]);
+            pipeline.arg(tried_field(&destination)).arg(format!("taken:{destination}"));
         }
         // One key that cannot be read must not hold up the others.
         let hashes: Vec<RedisResult<Vec<Value>>> = self.pipe(pipeline.ignore_errors()).await?;
@@ -110,31 +97,25 @@ fn one<T>(reply: RedisResult<T>) -> Result<Result<T, StoreError>, StoreError> {
 
 fn recorded(fields: &[String]) -> Option<Vec<Destination>> {
     let settled = fields.iter().filter_map(|field| {
-        let name = field.strip_prefix("attempts:").or_else(|| field.strip_prefix("done:"))?;
+        let name = field.strip_prefix("tried:").or_else(|| field.strip_prefix("done:"))?;
         name.parse().ok()
     });
     (!fields.is_empty()).then(|| settled.collect())
 }
 
 fn waiting(hash: Vec<Value>) -> Option<Waiting> {
-    let [payload, event_id, pushed, traceparent, attempts, first, last, taken, live] =
-        <[Value; 9]>::try_from(hash).ok()?;
-    let last: Option<String> = redis::from_redis_value(last).ok().flatten();
+    let [payload, event, live, tried, taken] = <[Value; 5]>::try_from(hash).ok()?;
     let Value::BulkString(payload) = payload else {
         return None;
     };
-    let attempts = redis::from_redis_value::<Option<u32>>(attempts).ok().flatten().unwrap_or(0);
-    let taken: Option<String> = redis::from_redis_value(taken).ok().flatten();
+    let words = |value| redis::from_redis_value::<Option<String>>(value).ok().flatten().unwrap_or_default();
+    let tried = Tried::parse(&words(tried));
     Some(Waiting {
         payload: payload.into(),
-        event_id: redis::from_redis_value(event_id).ok()?,
-        pushed_ms: redis::from_redis_value(pushed).unwrap_or(0),
-        traceparent: redis::from_redis_value(traceparent).ok().flatten(),
-        attempts,
-        takeovers: taken.and_then(|taken| takeovers(&taken, attempts)).unwrap_or(0),
-        first_attempt_ms: redis::from_redis_value(first).ok().flatten(),
-        last_attempt: last.as_deref().and_then(LastAttempt::parse),
-        is_last: redis::from_redis_value(live).is_ok_and(|live: Option<u64>| live == Some(1)),
+        event: EventWords::parse(&words(event)),
+        takeovers: takeovers(&words(taken), tried.attempts).unwrap_or(0),
+        tried,
+        is_last: matches!(words(live).as_str(), "" | "1"),
     })
 }
 

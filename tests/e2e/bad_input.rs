@@ -632,8 +632,8 @@ impl Scene {
     /// The hash of an event of which `live` deliveries wait.
     async fn wait(&self, key: &str, id: &str, payload: &str, live: &str) {
         let now = self.redis.store().time_ms().await.expect("redis answers");
-        let (key, now) = (format!("{{webhooks}}:event:{key}"), now.to_string());
-        let hash = ["payload", payload, "id", id, "pushed", &now, "live", live];
+        let (key, words) = (format!("{{webhooks}}:event:{key}"), format!("{id} {now}"));
+        let hash = ["payload", payload, "event", &words, "live", live];
         let _: u64 = self.redis.command(&[&["HSET", key.as_str()], &hash[..]].concat()).await;
     }
 
@@ -694,7 +694,7 @@ async fn a_due_delivery_whose_event_is_gone_or_spoilt_harms_nothing() {
     scene.push_ready(&due("gone", "global")).await;
     scene.push_due(0).await;
     scene.push_ready(&due("gone", "instance:good")).await;
-    let _: u64 = scene.redis.command(&["HSET", "{webhooks}:event:no-payload", "id", "x", "live", "1"]).await;
+    let _: u64 = scene.redis.command(&["HSET", "{webhooks}:event:no-payload", "event", "x 9"]).await;
     scene.push_ready(&due("no-payload", "global")).await;
     // Two deliveries of an event that has become something else.
     scene.wait("spoilt", "spoilt", "[5]", "2").await;

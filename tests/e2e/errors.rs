@@ -483,7 +483,7 @@ async fn entries_of_both_streams_with_the_same_id_are_told_of_by_themselves() {
     new.extend(fields(&[("id", "new")]));
     redis.push_entry_as("webhooks", "5-1", &new).await;
     let now = redis.store().time_ms().await.expect("redis answers").to_string();
-    let hash = ["payload", envelope, "id", "replayed", "pushed", &now, "live", "1"];
+    let hash = ["payload", envelope, "event", &format!("replayed {now}")];
     let _: u64 = redis.command(&[&["HSET", "{webhooks}:event:replay-1-1"], &hash[..]].concat()).await;
     let due = fields(&[("event", "replay-1-1"), ("destination", "instance:sales")]);
     redis.push_entry_as("{webhooks}:ready", "5-1", &due).await;

@@ -13,8 +13,8 @@ use posthaste::model::{
     Receipt, Source, TransportError,
 };
 use posthaste::store::{
-    Beat, Counter, Counts, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Found, Ownership, PutBack,
-    Redis, Replayed, StoreError, TakeOver, Taken,
+    Beat, Counter, Counts, DeadLetter, DeadRecord, ErrorDelivery, ErrorKind, Finished, Found, Ownership,
+    PutBack, Redis, Replayed, StoreError, TakeOver, Taken, Tried,
 };
 use redis::Value;
 
@@ -57,8 +57,12 @@ impl Scene {
 
     /// Reads what is new in a stream as `consumer`.
     async fn read(&self, stream: &str, consumer: &str) {
-        let _: Value =
-            self.redis.command(&["XREADGROUP", "GROUP", "posthaste", consumer, "STREAMS", stream, ">"]).await;
+        self.read_some(stream, consumer, 1000).await;
+    }
+
+    async fn read_some(&self, stream: &str, consumer: &str, count: usize) {
+        let command = ["XREADGROUP", "GROUP", "posthaste", consumer, "COUNT", &count.to_string()];
+        let _: Value = self.redis.command(&[&command[..], &["STREAMS", stream, ">"]].concat()).await;
     }
 
     /// What is due goes to the ready stream and is read from there; the receipts, in the order they were due.
@@ -80,9 +84,7 @@ impl Scene {
     ) -> Result<Vec<Result<Ownership, StoreError>>, StoreError> {
         let put = deliveries.iter().map(|delivery| PutBack {
             delivery,
-            attempts: delivery.attempt,
-            first_attempt_ms: Some(111),
-            last_attempt: Some(last_attempt()),
+            tried: Tried { attempts: delivery.attempt, first_ms: Some(111), last: Some(last_attempt()) },
             wait: Duration::ZERO,
         });
         let put: Vec<_> = put.collect();
@@ -111,8 +113,19 @@ impl Scene {
 
     /// The delivery arrived, or with no destination: the entry is done.
     async fn done(&self, receipt: &Receipt, key: &EventKey, destination: Option<Destination>) {
-        let entries = [(receipt.id.clone(), key.clone(), destination)];
-        self.store.finish(receipt.source, &entries).await.unwrap();
+        self.done_as(receipt, key, destination, false).await;
+    }
+
+    async fn done_as(
+        &self,
+        receipt: &Receipt,
+        event: &EventKey,
+        destination: Option<Destination>,
+        is_last: bool,
+    ) {
+        let (entry, event) = (receipt.id.clone(), event.clone());
+        let finished = Finished { entry, event, destination, is_last };
+        self.store.finish(receipt.source, &mut [finished]).await.unwrap();
     }
 
     async fn acknowledge(&self, receipt: &Receipt) -> Result<(), StoreError> {
@@ -123,7 +136,7 @@ impl Scene {
     async fn progress(&self, key: &EventKey) -> BTreeMap<String, String> {
         let mut hash: BTreeMap<String, String> =
             self.redis.command(&["HGETALL", &self.store.keys().event(key)]).await;
-        for field in ["payload", "id", "pushed", "traceparent"] {
+        for field in ["payload", "event"] {
             hash.remove(field);
         }
         hash
@@ -168,6 +181,9 @@ fn delivery_of(receipt: &Arc<Receipt>, key: EventKey, destination: Destination, 
     let target = Err(TransportError::Other("there is none".to_owned()));
     Delivery { attempt, ..Delivery::first(Arc::clone(receipt), Arc::new(event), destination, target) }
 }
+
+/// What a hash tells of a delivery that was attempted once.
+const TRIED: &str = "1 111 222 500 the receiver answered 500";
 
 fn last_attempt() -> LastAttempt {
     LastAttempt { at_ms: 222, status: Some(500), summary: "the receiver answered 500".to_owned() }
@@ -266,10 +282,10 @@ async fn of_many_retries_each_is_settled_by_itself() {
     // What could not be settled is pending still, and what has another delivery.
     let left: Vec<String> = scene.redis.entries("webhooks").await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(left, [&unusable, &of_another, &one_of_two].map(|receipt| receipt.id.to_string()));
-    for (receipt, live) in [(&first, "1"), (&one_of_two, "2"), (&last, "1")] {
+    for (receipt, live) in [(&first, None), (&one_of_two, Some("2")), (&last, None)] {
         let progress = scene.progress(&EventKey::new(receipt.id.as_str())).await;
-        assert_eq!(progress["live"], live, "{progress:?}");
-        assert_eq!(progress["attempts:instance:a b:{c}"], "1", "{progress:?}");
+        assert_eq!(progress.get("live").map(String::as_str), live, "{progress:?}");
+        assert_eq!(progress["tried:instance:a b:{c}"], TRIED, "{progress:?}");
     }
 }
 
@@ -368,6 +384,44 @@ async fn a_success_that_is_reported_twice_counts_once() {
 }
 
 #[tokio::test]
+async fn many_entries_are_done_at_a_time_whoever_holds_them_and_in_any_order() {
+    let scene = Scene::new().await;
+    for number in 0..6 {
+        let event = format!("e{number}");
+        let _: u64 = scene
+            .redis
+            .command(&["HSET", &format!("{{webhooks}}:event:{event}"), "payload", PUSHED, "event", "evt 9"])
+            .await;
+        let entry = fields(&[("event", &event), ("destination", "global")]);
+        scene.redis.push_entry("{webhooks}:ready", &entry).await;
+        // Every other is another worker's; the last nobody has.
+        if number < 5 {
+            scene.read_some("{webhooks}:ready", if number % 2 == 0 { ME } else { "another" }, 1).await;
+        }
+    }
+    let ids: Vec<String> =
+        scene.redis.entries("{webhooks}:ready").await.into_iter().map(|(id, _)| id).collect();
+    let finished = |number: usize, is_last| Finished {
+        entry: EntryId::new(&ids[number]),
+        event: EventKey::new(&format!("e{number}")),
+        destination: Some(Destination::Global),
+        is_last,
+    };
+    let done = || [(4, true), (2, false), (0, true), (3, true), (0, true), (5, true)];
+    for _ in 0..2 {
+        let mut entries = done().map(|(number, is_last)| finished(number, is_last));
+        scene.store.finish(Source::Ready, &mut entries).await.unwrap();
+        let left: Vec<String> =
+            scene.redis.entries("{webhooks}:ready").await.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(left, [ids[1].clone(), ids[5].clone()], "what nobody holds is not done");
+        assert_eq!(scene.redis.pending("{webhooks}:ready").await, 1);
+        let mut events: Vec<String> = scene.redis.command(&["KEYS", "{webhooks}:event:*"]).await;
+        events.sort();
+        assert_eq!(events, ["{webhooks}:event:e1", "{webhooks}:event:e5"]);
+    }
+}
+
+#[tokio::test]
 async fn the_payload_is_kept_once_and_byte_for_byte() {
     let scene = Scene::new().await;
     let receipt = scene.taken(2).await;
@@ -382,16 +436,10 @@ async fn the_payload_is_kept_once_and_byte_for_byte() {
         hash,
         map(&[
             ("payload", PUSHED),
-            ("id", "evt"),
-            ("pushed", "99"),
-            ("traceparent", "00-1"),
+            ("event", "evt 99 00-1"),
             ("live", "3"),
-            ("attempts:global", "1"),
-            ("first:global", "111"),
-            ("last:global", "222 500 the receiver answered 500"),
-            ("attempts:instance:a b:{c}", "1"),
-            ("first:instance:a b:{c}", "111"),
-            ("last:instance:a b:{c}", "222 500 the receiver answered 500"),
+            ("tried:global", TRIED),
+            ("tried:instance:a b:{c}", TRIED),
         ])
     );
     let waiting = scene
@@ -407,11 +455,11 @@ async fn the_payload_is_kept_once_and_byte_for_byte() {
         panic!("{waiting:?}");
     };
     assert_eq!(&found.payload[..], PUSHED.as_bytes());
-    assert_eq!((found.attempts, found.first_attempt_ms), (1, Some(111)));
-    assert_eq!(found.last_attempt, Some(last_attempt()));
-    assert_eq!((found.event_id.as_str(), found.pushed_ms), ("evt", 99));
-    assert_eq!(found.traceparent.as_deref(), Some("00-1"));
-    assert_eq!(of_another.attempts, 0);
+    assert_eq!(found.tried, Tried { attempts: 1, first_ms: Some(111), last: Some(last_attempt()) });
+    assert_eq!((found.event.id.as_str(), found.event.pushed_ms), ("evt", 99));
+    assert_eq!(found.event.traceparent.as_deref(), Some("00-1"));
+    assert_eq!(of_another.tried, Tried::default());
+    assert!(!found.is_last && !of_another.is_last, "live is 3");
 }
 
 /// What happens to one of an event's two deliveries, in the order of the steps.
@@ -523,8 +571,8 @@ async fn follow(journey: &[(Step, u32)]) {
                     Step::Arrives(_) => scene.done(&receipt, &key, Some(destinations[of].clone())).await,
                     Step::FailsAgain(_) => {
                         assert_eq!(scene.retry(&again).await.unwrap(), Ownership::Ours);
-                        let field = format!("attempts:{}", destinations[of]);
-                        assert_eq!(scene.progress(&key).await[&field], "2");
+                        let field = format!("tried:{}", destinations[of]);
+                        assert_eq!(scene.progress(&key).await[&field], TRIED.replacen('1', "2", 1));
                     }
                     _ => {
                         assert_eq!(scene.bury(&again).await.unwrap(), Ownership::Ours);
@@ -534,7 +582,8 @@ async fn follow(journey: &[(Step, u32)]) {
             }
         }
         let progress = scene.progress(&key).await;
-        let found = progress.get("live").map_or(0, |live| live.parse().unwrap());
+        let sole = u32::from(!progress.is_empty());
+        let found = progress.get("live").map_or(sole, |live| live.parse().unwrap());
         assert_eq!(found, lives, "after {step:?} of {journey:?}: {progress:?}");
         let recorded = scene.store.recorded(std::slice::from_ref(&key)).await.unwrap().remove(0);
         match lives {
@@ -853,7 +902,7 @@ struct Prepared {
 async fn prepare(scene: &Scene) -> Prepared {
     let _: u64 = scene
         .redis
-        .command(&["HSET", "{webhooks}:event:due", "payload", PUSHED, "id", "evt", "live", "2"])
+        .command(&["HSET", "{webhooks}:event:due", "payload", PUSHED, "event", "evt 9", "live", "2"])
         .await;
     let _: u64 = scene
         .redis

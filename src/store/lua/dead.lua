@@ -44,15 +44,15 @@ redis.call('XDEL', stream, '0-0')
 redis.call('XADD', dead, '*', unpack(letter))
 if ARGV[7] ~= '' then
   local now = redis.call('TIME')
-  redis.call('HSET', error_event, 'payload', ARGV[7], 'id', ARGV[8],
-    'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
+  redis.call('HSET', error_event, 'payload', ARGV[7],
+    'event', ARGV[8] .. ' ' .. string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)))
   redis.call('XADD', ready_stream, '*', 'event', ARGV[9], 'destination', 'errors')
 end
 if ready and known then
   if redis.call('HINCRBY', event, 'live', -1) <= 0 then
     redis.call('DEL', event)
   else
-    redis.call('HDEL', event, 'attempts:' .. destination, 'first:' .. destination, 'last:' .. destination)
+    redis.call('HDEL', event, 'tried:' .. destination)
     redis.call('HSET', event, 'done:' .. destination, 1)
   end
 elseif not ready and not sole then

@@ -39,7 +39,7 @@ for _, i in ipairs(others) do
     else
       redis.call('HINCRBY', event, 'live', -1)
       if destination ~= '' then
-        redis.call('HDEL', event, 'attempts:' .. destination, 'first:' .. destination, 'last:' .. destination)
+        redis.call('HDEL', event, 'tried:' .. destination)
         redis.call('HSET', event, 'done:' .. destination, 1)
       end
     end

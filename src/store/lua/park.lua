@@ -6,8 +6,8 @@
 --       6… hash of each entry's event
 -- ARGV  1 group   2 consumer   3 destination   4 "1" when the stream is the ready stream (the hashes exist already)
 --       5 ms to wait   6 why they are parked   7… for each entry: its id, "1" when this delivery is all the entry is
---       held for, event key, Unix ms of the push, event id, traceparent or "", payload or "" to take the entry's,
---       how often its holders died, `<attempts> <times>`, or "" for never
+--       held for, event key, Unix ms of the push, the words of the event (`progress.rs`), payload or "" to take the
+--       entry's, how often its holders died, `<attempts> <times>`, or "" for never
 -- Returns for each entry 1; 0 when it was parked before (a reply was lost and the caller tries again); -1 when the
 -- entry is not this consumer's any more; or, in words, why its event's key cannot be used: then it stays as it is.
 --
@@ -20,14 +20,14 @@
 -- a whole comes before the hashes: one that tells of the delivery means that the delivery is taken care of.
 local stream, park, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local destination, ready, reason = ARGV[3], ARGV[4] == '1', ARGV[6]
-local attempts, count, wait = 'attempts:' .. destination, #KEYS - 5, tonumber(ARGV[5])
+local tried, count, wait = 'tried:' .. destination, #KEYS - 5, tonumber(ARGV[5])
 
 local was_resumed = reason == 'paused' and redis.call('HEXISTS', KEYS[5], destination) == 0
 if was_resumed then reason, wait = 'behind', 0 end
 
 -- They came in the order of the stream, or nearly so, with few of other destinations between them.
 local owned = {}
-local pending = redis.call('XPENDING', stream, group, ARGV[7], ARGV[8 * count - 1], 2 * count, consumer)
+local pending = redis.call('XPENDING', stream, group, ARGV[7], ARGV[7 * count], 2 * count, consumer)
 for i = 1, #pending do owned[pending[i][1]] = true end
 local function is_owned(entry)
   return owned[entry] or #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) > 0
@@ -43,16 +43,16 @@ end
 
 local results, payloads, members = {}, {}, {}
 for i = 1, count do
-  local at = 8 * i - 2
+  local at = 7 * i - 1
   local entry, result = ARGV[at + 1], 1
   if not is_owned(entry) then
     result = -1
   elseif ARGV[at + 2] ~= '1' then
-    local known = redis.pcall('HMGET', KEYS[5 + i], attempts, 'done:' .. destination)
+    local known = redis.pcall('HMGET', KEYS[5 + i], tried, 'done:' .. destination)
     if known.err then result = known.err elseif known[1] or known[2] then result = 0 end
   end
   if result == 1 and not ready then
-    payloads[i] = ARGV[at + 7] ~= '' and ARGV[at + 7] or payload_of(entry)
+    payloads[i] = ARGV[at + 6] ~= '' and ARGV[at + 6] or payload_of(entry)
     if not payloads[i] then result = -1 end
   end
   if result == 1 then
@@ -81,31 +81,28 @@ elseif reason ~= 'behind' and not string.find(known, ' ' .. reason, 1, true) the
   redis.call('HSET', KEYS[4], destination, string.match(known, '^%d+') .. ' ' .. reason)
 end
 
--- `live` counts the deliveries that wait, and the entry itself while it is not acknowledged.
+-- `live` counts the deliveries that wait, and the entry itself while it is not acknowledged. A sole one needs none.
 local function remember(event, payload, at)
-  local traceparent = ARGV[at + 6]
   if ARGV[at + 2] == '1' then
-    local written = redis.pcall('HSET', event, 'payload', payload, 'id', ARGV[at + 5], 'pushed', ARGV[at + 4],
-      'live', 1, attempts, 0)
+    local written = redis.pcall('HSET', event, tried, 0, 'event', ARGV[at + 5], 'payload', payload)
     if type(written) == 'table' then return written.err end
   else
     if redis.call('HEXISTS', event, 'payload') == 0 then
-      redis.call('HSET', event, 'payload', payload, 'id', ARGV[at + 5], 'pushed', ARGV[at + 4])
+      redis.call('HSET', event, 'event', ARGV[at + 5], 'payload', payload)
     end
     redis.call('HSETNX', event, 'live', 1)
     redis.call('HINCRBY', event, 'live', 1)
-    redis.call('HSET', event, attempts, 0)
+    redis.call('HSET', event, tried, 0)
   end
-  if traceparent ~= '' then redis.call('HSET', event, 'traceparent', traceparent) end
 end
 
 local settled = {}
 for i = 1, #results do
   if results[i] == 1 then
-    local at, failed = 8 * i - 2, nil
+    local at, failed = 7 * i - 1, nil
     if not ready then failed = remember(KEYS[5 + i], payloads[i], at) end
     -- With the number of attempts: once another was made, it tells nothing.
-    if not failed and ARGV[at + 8] ~= '' then redis.call('HSET', KEYS[5 + i], 'taken:' .. destination, ARGV[at + 8]) end
+    if not failed and ARGV[at + 7] ~= '' then redis.call('HSET', KEYS[5 + i], 'taken:' .. destination, ARGV[at + 7]) end
     if failed then
       results[i] = failed
       redis.call('ZREM', park, ARGV[at + 3])

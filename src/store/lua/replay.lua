@@ -20,9 +20,9 @@ if letter['destination'] == '' then
   return 1
 end
 local now = redis.call('TIME')
-redis.call('HSET', KEYS[4], 'payload', letter['payload'], 'id', letter['id'],
-  'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
-if letter['traceparent'] then redis.call('HSET', KEYS[4], 'traceparent', letter['traceparent']) end
+local words = letter['id'] .. ' ' .. string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+if letter['traceparent'] then words = words .. ' ' .. letter['traceparent'] end
+redis.call('HSET', KEYS[4], 'payload', letter['payload'], 'event', words)
 redis.call('XADD', KEYS[3], '*', 'event', ARGV[2], 'destination', letter['destination'])
 redis.call('XDEL', KEYS[1], ARGV[1])
 return 1

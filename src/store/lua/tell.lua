@@ -9,7 +9,7 @@
 redis.call('XDEL', KEYS[2], '0-0')
 if ARGV[1] ~= '0' and not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then return 0 end
 local now = redis.call('TIME')
-redis.call('HSET', KEYS[3], 'payload', ARGV[2], 'id', ARGV[3],
-  'pushed', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'live', 1)
+redis.call('HSET', KEYS[3], 'payload', ARGV[2],
+  'event', ARGV[3] .. ' ' .. string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)))
 redis.call('XADD', KEYS[2], '*', 'event', ARGV[4], 'destination', 'errors')
 return 1

@@ -2,9 +2,8 @@
 --
 -- KEYS  1 stream the entries were read from   2 ZSET of deliveries in backoff   3… hash of each delivery's event
 -- ARGV  1 group   2 consumer   3 "1" when the stream is the ready stream (the hashes exist already)   4… for each
---       delivery: its entry's id, "1" when it is all the entry is held for, event key, destination, how many attempts
---       were made, Unix ms of the first attempt or "", ms to wait, what the last attempt came to or "", event id, Unix
---       ms of the push, traceparent or "", payload or "" to take the entry's
+--       delivery: its entry's id, "1" when it is all the entry is held for, its member of the ZSET, destination, what
+--       was tried (`progress.rs`), ms to wait, the words of the event, payload or "" to take the entry's
 -- Returns for each delivery 1; 0 when all this was done before (a reply was lost and the caller tries again); -1 when
 -- the entry is not this consumer's any more; or, in words, why its event's key cannot be used: then it stays as it is.
 --
@@ -14,7 +13,7 @@
 -- that would free: Redis completes such a script even at maxmemory. What can fail as a whole comes before the hashes:
 -- one that tells of the delivery means that the delivery is taken care of.
 local stream, waiting, group, consumer, ready = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3] == '1'
-local count, width = #KEYS - 2, 12
+local count, width = #KEYS - 2, 8
 
 -- They come in the order of the stream.
 local owned = {}
@@ -38,16 +37,16 @@ for i = 1, count do
   if not owned[entry] and #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) == 0 then
     result = -1
   elseif ARGV[at + 2] ~= '1' then
-    local known = redis.pcall('HMGET', KEYS[2 + i], 'attempts:' .. destination, 'done:' .. destination)
+    local known = redis.pcall('HMGET', KEYS[2 + i], 'tried:' .. destination, 'done:' .. destination)
     if known.err then result = known.err elseif known[1] or known[2] then result = 0 end
   end
   if result == 1 and not ready then
-    payloads[i] = ARGV[at + 12] ~= '' and ARGV[at + 12] or payload_of(entry)
+    payloads[i] = ARGV[at + 8] ~= '' and ARGV[at + 8] or payload_of(entry)
     if not payloads[i] then result = -1 end
   end
   if result == 1 then
-    members[#members + 1] = now + ARGV[at + 7]
-    members[#members + 1] = ARGV[at + 3] .. ' ' .. destination
+    members[#members + 1] = now + ARGV[at + 6]
+    members[#members + 1] = ARGV[at + 3]
   end
   results[i] = result
 end
@@ -58,26 +57,14 @@ redis.call('ZADD', waiting, unpack(members))
 
 -- Writes what is known of the delivery; returns why that is not possible.
 local function remember(event, payload, at)
-  local destination, sole, fields = ARGV[at + 4], ARGV[at + 2] == '1', {}
-  local function set(field, value)
-    if value ~= '' then
-      fields[#fields + 1] = field
-      fields[#fields + 1] = value
-    end
-  end
-  set('attempts:' .. destination, ARGV[at + 5])
-  set('first:' .. destination, ARGV[at + 6])
-  set('last:' .. destination, ARGV[at + 8])
+  local tried, sole, written = 'tried:' .. ARGV[at + 4], ARGV[at + 2] == '1', nil
   if payload and (sole or redis.call('HEXISTS', event, 'payload') == 0) then
-    set('payload', payload)
-    set('id', ARGV[at + 9])
-    set('pushed', ARGV[at + 10])
-    set('traceparent', ARGV[at + 11])
+    written = redis.pcall('HSET', event, tried, ARGV[at + 5], 'event', ARGV[at + 7], 'payload', payload)
+  else
+    written = redis.pcall('HSET', event, tried, ARGV[at + 5])
   end
-  -- `live` counts the deliveries that wait, and the entry itself while it is not acknowledged.
-  if payload and sole then set('live', 1) end
-  local written = redis.pcall('HSET', event, unpack(fields))
   if type(written) == 'table' then return written.err end
+  -- `live` counts the deliveries that wait, and the entry itself while it is not acknowledged. A sole one needs none.
   if payload and not sole then
     redis.call('HSETNX', event, 'live', 1)
     redis.call('HINCRBY', event, 'live', 1)
@@ -91,7 +78,7 @@ for i = 1, count do
     local failed = remember(KEYS[2 + i], payloads[i], at)
     if failed then
       results[i] = failed
-      redis.call('ZREM', waiting, ARGV[at + 3] .. ' ' .. ARGV[at + 4])
+      redis.call('ZREM', waiting, ARGV[at + 3])
     elseif ARGV[at + 2] == '1' then
       settled[#settled + 1] = ARGV[at + 1]
     end

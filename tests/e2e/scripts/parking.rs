@@ -1,7 +1,7 @@
 //! `park` and `unpark`, which move many deliveries at a time.
 
 use posthaste::model::ParkReason;
-use posthaste::store::{ToPark, Unpark, Waiting, Which};
+use posthaste::store::{EventWords, ToPark, Unpark, Waiting, Which};
 
 use super::*;
 
@@ -100,7 +100,7 @@ async fn many_are_parked_in_one_call_and_each_as_it_has_to_be() {
     assert_eq!(scene.redis.len("webhooks").await, all - 2, "an entry with another delivery stays");
     assert_eq!(scene.redis.pending("webhooks").await, pending - 2);
     let of = |n: usize| EventKey::new(receipts[n].id.as_str());
-    let sole = map(&[("live", "1"), ("attempts:instance:a b:{c}", "0")]);
+    let sole = map(&[("tried:instance:a b:{c}", "0")]);
     assert_eq!(scene.progress(&of(0)).await, sole);
     assert_eq!(scene.progress(&of(4)).await, sole);
     assert_eq!(scene.progress(&of(1)).await["live"], "2");
@@ -159,8 +159,9 @@ async fn what_was_parked_comes_back_byte_for_byte_and_can_be_parked_again() {
             let (receipt, key) = scene.unpark(10).await.remove(0);
             let loaded = scene.load(&key).await;
             assert_eq!(loaded.payload, payload.as_bytes());
-            assert_eq!((loaded.event_id.as_str(), loaded.pushed_ms, loaded.attempts), ("evt", 99, 0));
-            assert_eq!(scene.progress(&key).await["live"], "1");
+            let EventWords { id, pushed_ms, .. } = &loaded.event;
+            assert_eq!((id.as_str(), *pushed_ms, loaded.tried.attempts), ("evt", 99, 0));
+            assert!(loaded.is_last, "{loaded:?}");
             assert_eq!(scene.redis.len("{webhooks}:ready").await, 1);
             let again = delivery_of(&receipt, key.clone(), instance(), 1);
             assert_eq!(short(&scene.park(&[&again]).await), ["ours"]);
@@ -183,7 +184,7 @@ async fn attempts_that_were_made_stay_counted_while_it_is_parked() {
     let before = scene.progress(&waits.event.key).await;
     assert_eq!(short(&scene.park(&[&waits]).await), ["ours"]);
     assert_eq!(scene.progress(&waits.event.key).await, before);
-    assert_eq!(scene.load(&waits.event.key).await.attempts, 1);
+    assert_eq!(scene.load(&waits.event.key).await.tried.attempts, 1);
 }
 
 #[tokio::test]
