@@ -28,8 +28,6 @@ pub use self::ports::free_port;
 /// Where receivers are, which webhooks of instances may not be sent to by default.
 pub const HERE: &str = "127.0.0.0/8";
 
-const TICKS_PER_SECOND: f64 = 100.0;
-
 /// The arguments of a benchmark: `--name value` each, and `--quick`.
 pub struct Args {
     given: Vec<String>,
@@ -130,11 +128,15 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
     }
 
-    /// User and system time so far, seconds.
+    /// How long its threads have run so far, seconds: by the scheduler, which counts in ns; `stat` counts in 10 ms.
     pub fn cpu(&self) -> f64 {
-        let stat = self.read("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        let of_each = tasks.map(|task| {
+            // One may end meanwhile.
+            let stat = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
+            stat.split_whitespace().next().map_or(0.0, |ns| ns.parse::<f64>().unwrap() / 1e9)
+        });
+        of_each.sum()
     }
 
     /// The most memory it had, MB.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::decide::webhook::{self, CustomEvents};
+use crate::decide::webhook;
 use crate::model::{Target, Webhook};
 use crate::store::{Redis, StoreError};
 
@@ -116,12 +116,9 @@ fn hook(instance: &str, json: Option<Vec<u8>>) -> Hook {
         return Hook::Missing;
     };
     // Names were checked when the webhook was set; here an unknown one only never matches.
-    let read = webhook::parse(&json, &CustomEvents::Any).and_then(|webhook| match webhook.enabled {
-        true => webhook::target(&webhook).map(|target| Hook::Set(webhook, Arc::new(target))),
-        false => Ok(Hook::Off(webhook)),
-    });
-    match read {
-        Ok(hook) => hook,
+    match webhook::parse_stored(&json) {
+        Ok((webhook, Some(target))) => Hook::Set(webhook, Arc::new(target)),
+        Ok((webhook, None)) => Hook::Off(webhook),
         Err(error) => {
             tracing::error!(instance, %error, "the stored webhook cannot be used; set it anew");
             Hook::Broken(format!("the stored webhook of instance {instance} cannot be used: {error}"))

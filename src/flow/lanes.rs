@@ -116,7 +116,8 @@ impl<T> Entry<T> {
 pub(super) struct Lanes<T> {
     bounds: Bounds,
     breaker: BreakerSettings,
-    lanes: HashMap<Destination, Entry<T>>,
+    /// Boxed: a table of all that is known of each would be moved as a whole whenever it grows, and half empty then.
+    lanes: HashMap<Destination, Box<Entry<T>>>,
     ring: VecDeque<Destination>,
     crowded: VecDeque<Destination>,
     timed: BinaryHeap<(std::cmp::Reverse<Duration>, Destination)>,
@@ -298,28 +299,30 @@ impl<T: Load> Lanes<T> {
     fn entry(&mut self, to: &Destination, now: Duration) -> &mut Entry<T> {
         let (most, breaker) = (self.most(), self.breaker);
         let known = &mut self.known;
-        let new = |lane: Lane| Entry {
-            lane,
-            url: None,
-            was_down: false,
-            waiting: VecDeque::new(),
-            bytes: 0,
-            heaviest: 0,
-            place: Place::Away,
-            active: now,
-            begun: now,
-            parked: false,
-            parked_since: false,
-            looked: None,
-            fetching: false,
-            hungry: false,
-            starved: false,
-            attended: false,
-            wakes: None,
-            due: false,
-            untrusted: 0,
-            down: 0,
-            quick: 0,
+        let new = |lane: Lane| {
+            Box::new(Entry {
+                lane,
+                url: None,
+                was_down: false,
+                waiting: VecDeque::new(),
+                bytes: 0,
+                heaviest: 0,
+                place: Place::Away,
+                active: now,
+                begun: now,
+                parked: false,
+                parked_since: false,
+                looked: None,
+                fetching: false,
+                hungry: false,
+                starved: false,
+                attended: false,
+                wakes: None,
+                due: false,
+                untrusted: 0,
+                down: 0,
+                quick: 0,
+            })
         };
         self.lanes.entry(to.clone()).or_insert_with(|| {
             known.push_back((now + FORGET, to.clone()));

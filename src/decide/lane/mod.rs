@@ -9,7 +9,6 @@ mod pace;
 mod rate;
 mod share;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::breaker::{Breaker, Gate};
@@ -115,8 +114,8 @@ pub struct Lane {
     breaker: Breaker,
     rate: Option<Rate>,
     pace: Pace,
-    /// When each attempt in flight began, by its number.
-    in_flight: BTreeMap<u64, Duration>,
+    /// The number of each attempt in flight and when it began, the oldest first.
+    in_flight: Vec<(u64, Duration)>,
     begun: u64,
     typical: Option<Duration>,
     last: Option<Sign>,
@@ -131,7 +130,7 @@ impl Lane {
             breaker: Breaker::new(breaker),
             rate: None,
             pace: Pace::default(),
-            in_flight: BTreeMap::new(),
+            in_flight: Vec::new(),
             begun: 0,
             typical: None,
             last: None,
@@ -142,6 +141,11 @@ impl Lane {
     /// Attempts in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Gives back the memory that only attempts in flight need.
+    pub fn rest(&mut self) {
+        self.in_flight.shrink_to_fit();
     }
 
     /// How many attempts the receiver bears at a time.
@@ -184,7 +188,7 @@ impl Lane {
     pub fn begin(&mut self, now: Duration) -> Ticket {
         self.begun += 1;
         self.pace.begin(self.typical, self.in_flight(), self.limit(), now);
-        self.in_flight.insert(self.begun, now);
+        self.in_flight.push((self.begun, now));
         if let Some(rate) = &mut self.rate {
             rate.take(now);
         }
@@ -195,7 +199,8 @@ impl Lane {
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is given back once")]
     pub fn end(&mut self, ticket: Ticket, sign: Option<Sign>, now: Duration, random: f64) -> Change {
         let full = self.in_flight() >= self.limit() || self.pace.next(now).is_some();
-        let began = self.in_flight.remove(&ticket.number).unwrap_or(now);
+        let place = self.in_flight.binary_search_by_key(&ticket.number, |(number, _)| *number);
+        let began = place.map_or(now, |place| self.in_flight.remove(place).1);
         let took = now.saturating_sub(began);
         let Some(sign) = sign else {
             self.breaker.abandoned(ticket.is_probe, now);
@@ -225,8 +230,7 @@ impl Lane {
     /// How far the lane is trusted at `now`.
     pub fn trust(&self, now: Duration) -> Trust {
         let typical = self.typical.unwrap_or_default();
-        let oldest =
-            self.in_flight.values().next().map_or(Duration::ZERO, |began| now.saturating_sub(*began));
+        let oldest = self.oldest(now);
         let hangs = oldest > PATIENCE && oldest > typical * 3;
         if self.last.is_none() && !hangs && self.is_closed() {
             return Trust::New;
@@ -296,7 +300,7 @@ impl Lane {
 
     /// For how long the oldest attempt has been in flight.
     fn oldest(&self, now: Duration) -> Duration {
-        self.in_flight.values().next().map_or(Duration::ZERO, |began| now.saturating_sub(*began))
+        self.in_flight.first().map_or(Duration::ZERO, |(_, began)| now.saturating_sub(*began))
     }
 
     /// Makes the probe of an open breaker due: somebody says that the receiver is back.

@@ -19,7 +19,7 @@ use self::endpoint::endpoint;
 pub use self::given::{RATES, WARNING_KEY};
 pub use self::headers::{HeaderError, headers_map, parse_headers};
 pub use self::json::JsonError;
-pub use self::parse::{parse, parse_named};
+pub use self::parse::{parse, parse_named, parse_stored};
 pub use self::permit::check_permitted;
 pub use self::show::{to_json, to_public_json, to_record};
 pub use self::url::{UrlError, check_url};

@@ -2,8 +2,8 @@
 
 use super::given::{Given, Setting};
 use super::url::check_not_masked;
-use super::{CustomEvents, WebhookError, check_url, headers_map, signers};
-use crate::model::Webhook;
+use super::{CustomEvents, WebhookError, check_url, headers_map, signers, target};
+use crate::model::{Target, Webhook};
 
 /// Reads a webhook from JSON: the settings flat, or under `webhook`, or some here and some there, under the keys of any
 /// generation. What is null counts as not given. `enabled` defaults to true, everything else to off or empty.
@@ -30,32 +30,51 @@ pub fn parse_named(json: &[u8], custom: &CustomEvents) -> Result<(Option<String>
     Ok((name, of(&given, custom)?))
 }
 
-fn of(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError> {
-    let enabled = given.boolean(Setting::Enabled)?.unwrap_or(true);
-    let url = given.string(Setting::Url)?.unwrap_or_default().trim().to_owned();
-    if enabled {
-        if url.is_empty() {
-            return Err(WebhookError::NoUrl);
-        }
-        check_url(&url)?;
-    } else {
-        check_not_masked(&url)?;
+/// As [`parse()`], of what is stored already, with what an attempt needs of it; none where it is switched off.
+///
+/// # Errors
+/// As [`parse()`].
+pub fn parse_stored(json: &[u8]) -> Result<(Webhook, Option<Target>), WebhookError> {
+    let webhook = settings(&Given::read(json)?, &CustomEvents::Any)?;
+    if webhook.enabled && !webhook.url.is_empty() {
+        // Whatever cannot be used is found while it is made.
+        let target = target(&webhook)?;
+        return Ok((webhook, Some(target)));
     }
-    let headers = given.headers()?;
-    headers_map(&headers)?;
-    let secrets = given.secrets()?;
-    signers(&secrets)?;
+    Ok((checked(webhook)?, None))
+}
+
+fn of(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError> {
+    checked(settings(given, custom)?)
+}
+
+fn checked(webhook: Webhook) -> Result<Webhook, WebhookError> {
+    if !webhook.enabled {
+        check_not_masked(&webhook.url)?;
+    } else if webhook.url.is_empty() {
+        return Err(WebhookError::NoUrl);
+    } else {
+        check_url(&webhook.url)?;
+    }
+    headers_map(&webhook.headers)?;
+    signers(&webhook.secrets)?;
+    Ok(webhook)
+}
+
+/// What is given, each by itself.
+fn settings(given: &Given<'_>, custom: &CustomEvents) -> Result<Webhook, WebhookError> {
+    let enabled = given.boolean(Setting::Enabled)?.unwrap_or(true);
     Ok(Webhook {
         enabled,
         // Someone who switches a webhook on again need not know that there was a reason.
         disabled_reason: given.string(Setting::DisabledReason)?.filter(|_| !enabled),
         disabled_at_ms: given.number(Setting::DisabledAt)?.filter(|_| !enabled),
-        url,
+        url: given.string(Setting::Url)?.unwrap_or_default().trim().to_owned(),
         by_events: given.boolean(Setting::ByEvents)?.unwrap_or(false),
         base64: given.boolean(Setting::Base64)?.unwrap_or(false),
         events: given.events(custom)?,
-        headers,
-        secrets,
+        headers: given.headers()?,
+        secrets: given.secrets()?,
         rate_limit: given.rate(Setting::RateLimit)?,
         insecure_tls: given.boolean(Setting::InsecureTls)?.unwrap_or(false),
     })
@@ -71,8 +90,17 @@ mod tests {
         parse(json.as_bytes(), &CustomEvents::parse("order.paid"))
     }
 
+    /// Refused when it is set, and for the same reason when it is stored.
     fn refused(json: &str) -> String {
-        read(json).unwrap_err().to_string()
+        let refusal = read(json).unwrap_err().to_string();
+        let stored = parse_stored(json.as_bytes());
+        // Names of events are not checked any more then.
+        if let Err(stored) = stored {
+            assert_eq!(stored.to_string(), refusal, "{json}");
+        } else {
+            assert!(refusal.contains("event"), "{json}: {refusal}");
+        }
+        refusal
     }
 
     fn events(webhook: &Webhook) -> Vec<&str> {
@@ -89,6 +117,11 @@ mod tests {
             r#"{"url":"https://h/","byEvents":true,"webhook_by_events":true,"webhookBase64":null,"base64":true,"webhook":{"events":["MESSAGES_UPSERT","messages.upsert"]}}"#,
         ] {
             let webhook = read(json).unwrap();
+            let (stored, target) = parse_stored(json.as_bytes()).unwrap();
+            assert_eq!(
+                (stored, target.map(|target| target.url)),
+                (webhook.clone(), Some("https://h/".into()))
+            );
             assert_eq!(
                 (webhook.enabled, webhook.by_events, webhook.base64, webhook.url.as_str(), events(&webhook)),
                 (true, true, true, "https://h/", vec!["MESSAGES_UPSERT"]),

@@ -64,6 +64,10 @@ impl<T: Load> Lanes<T> {
         }
         let bytes = item.bytes();
         entry.bytes += bytes;
+        if entry.waiting.capacity() == 0 {
+            // Most lanes never have more than one.
+            entry.waiting.reserve_exact(1);
+        }
         entry.waiting.push_back((now, item));
         self.bytes += bytes;
         self.waiting += 1;

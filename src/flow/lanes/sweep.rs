@@ -39,6 +39,10 @@ impl<T: Load> Lanes<T> {
                 entry.attended = entry.lane.in_flight() + entry.waiting.len() > 0;
                 if entry.attended {
                     self.attended.push(to);
+                } else {
+                    // There may be very many that have nothing to do.
+                    entry.waiting.shrink_to_fit();
+                    entry.lane.rest();
                 }
             }
         }
