@@ -18,11 +18,13 @@ use super::{Due, Room, Work, deliveries};
 use crate::model::{Delivery, Destination, EventKey, Held};
 use crate::store::{Found, Redis, StoreError, Taken};
 
-/// How many deliveries that are due are loaded at a time: at first, and at most. Each may have a payload of megabytes.
-const DUE_AT_FIRST: usize = 4;
-const DUE_AT_MOST: usize = 64;
-/// Past how many bytes in one reply it is fewer: a reply has to come in time.
+/// How many deliveries that are due are loaded at a time at most: each may have a payload of megabytes, which is known
+/// only then.
+const DUE_AT_MOST: usize = 16;
+/// How many bytes one reply should have: it has to come in time, and what is not read of it takes Redis' memory.
 const DUE_BYTES: usize = 1024 * 1024;
+/// What the payload of one that is due is taken for at first.
+const GUESS_BYTES: usize = DUE_BYTES / 4;
 
 /// Turns entries into deliveries.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ pub struct Router {
     hooks: Hooks,
     pauses: Pauses,
     settings: Routing,
-    /// How many deliveries that are due are loaded next, by what those before weighed.
-    due_at_a_time: AtomicUsize,
+    /// What the heaviest deliveries that were due weighed lately, bytes.
+    heaviest_due: AtomicUsize,
     dispatch: mpsc::Sender<Vec<Delivery>>,
     settle: mpsc::Sender<Work>,
 }
@@ -70,7 +72,7 @@ impl Router {
             pauses: Pauses::new(redis.clone()),
             redis,
             settings,
-            due_at_a_time: AtomicUsize::new(DUE_AT_FIRST),
+            heaviest_due: AtomicUsize::new(GUESS_BYTES),
             dispatch,
             settle,
         }
@@ -139,8 +141,7 @@ impl Router {
         while !rest.is_empty() {
             // The payloads of what is due are not here yet: they may be large.
             let due = |arrival: &Arrival| matches!(arrival.taken, Taken::Due { .. });
-            let some_due = self.due_at_a_time.load(Ordering::Relaxed);
-            let at_a_time = if rest.iter().any(due) { some_due } else { rest.len() };
+            let at_a_time = if rest.iter().any(due) { self.due_at_a_time() } else { rest.len() };
             let (some, others) = rest.split_at(at_a_time.min(rest.len()));
             self.pass_some_on(some, version, consumer, stop).await?;
             rest = others;
@@ -223,13 +224,29 @@ impl Router {
     }
 
     async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Found>, StoreError> {
-        let waiting = self.redis.waiting(due).await?;
-        if !due.is_empty() {
-            let is_heavy = waiting.iter().map(Found::bytes).sum::<usize>() > DUE_BYTES;
-            let next = if is_heavy { due.len() / 4 } else { due.len() * 2 };
-            self.due_at_a_time.store(next.clamp(1, DUE_AT_MOST), Ordering::Relaxed);
+        let mut found = Vec::with_capacity(due.len());
+        while found.len() < due.len() {
+            let end = due.len().min(found.len() + self.due_at_a_time());
+            let heaviest = &self.heaviest_due;
+            match self.redis.waiting(&due[found.len()..end]).await {
+                Ok(some) => {
+                    // It grows at once and shrinks by halves: one heavy one is often followed by others.
+                    let largest = some.iter().map(Found::bytes).max().unwrap_or(0);
+                    heaviest.store(largest.max(heaviest.load(Ordering::Relaxed) / 2), Ordering::Relaxed);
+                    found.extend(some);
+                }
+                Err(error) => {
+                    // Maybe it was too much for one reply.
+                    heaviest.fetch_max(GUESS_BYTES, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
         }
-        Ok(waiting)
+        Ok(found)
+    }
+
+    fn due_at_a_time(&self) -> usize {
+        (DUE_BYTES / self.heaviest_due.load(Ordering::Relaxed).max(1)).clamp(1, DUE_AT_MOST)
     }
 
     fn read(&self, arrivals: &[Arrival], mut waiting: impl Iterator<Item = Found>) -> Vec<Entry> {
