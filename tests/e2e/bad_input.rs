@@ -702,7 +702,7 @@ async fn a_due_delivery_whose_event_is_gone_or_spoilt_harms_nothing() {
         scene.push_ready(&due("spoilt", destination)).await;
     }
     scene.push_due(1).await;
-    scene.wait("bad-id", "a b", DUE, "1").await;
+    scene.wait("bad-id", "ä", DUE, "1").await;
     let bad_id = scene.push_ready(&due("bad-id", "instance:good")).await;
     scene.push_good(0).await;
 
