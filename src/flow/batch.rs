@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::{join, join_all};
+
 use crate::model::{
     Attempted, Delivery, Destination, EntryId, EventKey, Outcome, Receipt, Settlement, Source,
 };
@@ -157,11 +159,18 @@ impl Batch {
                 }
             }
         }
-        for (source, entries) in &mut self.finished {
-            redis.finish(*source, entries).await?;
+        // Together, so that Redis is woken once. What has succeeded is not done again.
+        let finish =
+            join_all(self.finished.iter_mut().map(|(source, entries)| redis.finish(*source, entries)));
+        let acknowledge = redis.acknowledge(&self.entries, &self.lines, &self.counts);
+        let (finished, acknowledged) = join(finish, acknowledge).await;
+        if acknowledged.is_ok() {
+            self.entries.clear();
+            self.drop_records();
         }
+        finished.into_iter().collect::<Result<(), _>>()?;
         self.finished.clear();
-        redis.acknowledge(&self.entries, &self.lines, &self.counts).await
+        acknowledged
     }
 
     /// Counts a delivery of an entry of the producers' stream as settled; with the last, the entry is done.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::hooks::Hook;
+use super::hooks::{ByInstance, Hook};
 use super::{Idle, Unreadable, Work};
 use crate::decide::fan_out::{self, GlobalRule};
 use crate::decide::poison::{self, Verdict};
@@ -29,7 +29,7 @@ pub(super) struct Make<'a> {
     /// The operator's own destinations.
     pub(super) destinations: &'a Destinations,
     /// The webhooks of the instances concerned.
-    pub(super) hooks: &'a HashMap<String, Arc<Hook>>,
+    pub(super) hooks: &'a ByInstance,
     /// What earlier owners settled or rescheduled of entries of the producers' stream.
     pub(super) settled: &'a HashMap<EntryId, Vec<Destination>>,
     /// The name the entries were read under.
@@ -170,7 +170,7 @@ impl Make<'_> {
             return targets;
         };
         let to = Destination::Instance(Arc::clone(instance));
-        match self.hooks.get(&**instance).map(|hook| &**hook) {
+        match self.hooks.get(instance).map(|hook| &**hook) {
             Some(Hook::Set(webhook, target))
                 if fan_out::instance(Some(webhook), Some(instance), name).is_ok() =>
             {
@@ -195,7 +195,7 @@ impl Make<'_> {
 /// The target of a delivery that waited: the settings may have changed since.
 pub(super) fn resolve(
     destinations: &Destinations,
-    hooks: &HashMap<String, Arc<Hook>>,
+    hooks: &ByInstance,
     destination: &Destination,
 ) -> Resolved {
     let removed = |why: &str| Err((DeadReason::Removed, why.to_owned()));
@@ -208,7 +208,7 @@ pub(super) fn resolve(
             Some(target) => Ok(Ok(Arc::clone(target))),
             None => removed("the ERRORS webhook was disabled while the delivery waited"),
         },
-        Destination::Instance(instance) => match hooks.get(&**instance).map(|hook| &**hook) {
+        Destination::Instance(instance) => match hooks.get(instance).map(|hook| &**hook) {
             Some(Hook::Broken(why)) => Ok(Err(TransportError::BadWebhook(why.clone()))),
             Some(Hook::Set(_, target)) => Ok(Ok(Arc::clone(target))),
             Some(Hook::Off(webhook)) if webhook.disabled_reason.is_some() => {

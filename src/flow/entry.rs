@@ -77,11 +77,11 @@ impl Entry {
     }
 
     /// The instance whose webhook has to be known.
-    pub(super) fn instance(&self) -> Option<&str> {
+    pub(super) fn instance(&self) -> Option<&Arc<str>> {
         match self {
-            Self::New { event, .. } => event.envelope.instance().map(|instance| &**instance),
-            Self::Due { destination: Destination::Instance(instance), .. } => Some(instance),
-            Self::Due { .. } | Self::Unreadable { .. } | Self::Lost { .. } => None,
+            Self::New { event, .. } => event.envelope.instance(),
+            Self::Due { destination, .. } => destination.instance(),
+            Self::Unreadable { .. } | Self::Lost { .. } => None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! version of the webhooks is read; when it moved, everything known is forgotten. The events of the batch were
 //! pushed before that read, hence what was stored before them is in that version.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::decide::webhook;
@@ -34,10 +34,13 @@ pub(super) struct Hooks {
     known: Mutex<Known>,
 }
 
+/// Webhooks by the names of their instances.
+pub(super) type ByInstance = HashMap<Arc<str>, Arc<Hook>>;
+
 #[derive(Debug, Default)]
 struct Known {
     version: u64,
-    hooks: HashMap<String, Arc<Hook>>,
+    hooks: ByInstance,
 }
 
 impl Hooks {
@@ -49,31 +52,38 @@ impl Hooks {
     /// read already, after all for which they are wanted; while it is what is known, nothing need be read.
     pub(super) async fn of(
         &self,
-        instances: &[&str],
+        instances: &HashSet<&Arc<str>>,
         version: Option<u64>,
-    ) -> Result<HashMap<String, Arc<Hook>>, StoreError> {
+    ) -> Result<ByInstance, StoreError> {
         // Also where no webhook is wanted: what else is held against this version has to learn that it moved.
         if let Some(found) = version.and_then(|version| self.find(version, instances))
             && found.len() == instances.len()
         {
             return Ok(found);
         }
-        let unknown: Vec<&str> = {
+        let unknown: Vec<&Arc<str>> = {
             let known = self.lock();
             instances.iter().copied().filter(|name| !known.hooks.contains_key(*name)).collect()
         };
-        let (version, stored) = self.redis.webhooks(&unknown).await?;
-        self.remember(version, hooks(&unknown, stored));
+        let (version, read) = self.read(&unknown).await?;
+        self.remember(version, read);
         let mut found = self.find(version, instances).unwrap_or_default();
-        let forgotten: Vec<&str> =
+        let forgotten: Vec<&Arc<str>> =
             instances.iter().copied().filter(|name| !found.contains_key(*name)).collect();
         if !forgotten.is_empty() {
-            let (version, stored) = self.redis.webhooks(&forgotten).await?;
-            let read = hooks(&forgotten, stored);
-            found.extend(read.iter().map(|(name, hook)| (name.clone(), Arc::clone(hook))));
+            let (version, read) = self.read(&forgotten).await?;
+            found.extend(read.iter().cloned());
             self.remember(version, read);
         }
         Ok(found)
+    }
+
+    async fn read(&self, names: &[&Arc<str>]) -> Result<(u64, Vec<(Arc<str>, Arc<Hook>)>), StoreError> {
+        let texts: Vec<&str> = names.iter().map(|name| &***name).collect();
+        let (version, stored) = self.redis.webhooks(&texts).await?;
+        let hooks =
+            names.iter().zip(stored).map(|(name, json)| (Arc::clone(name), Arc::new(hook(name, json))));
+        Ok((version, hooks.collect()))
     }
 
     /// The version that what is known is of.
@@ -81,7 +91,7 @@ impl Hooks {
         self.lock().version
     }
 
-    fn remember(&self, version: u64, read: Vec<(String, Arc<Hook>)>) {
+    fn remember(&self, version: u64, read: Vec<(Arc<str>, Arc<Hook>)>) {
         let mut known = self.lock();
         // A version that went back is a Redis that lost its data: what is known is of no worth then, either.
         if known.version != version || known.hooks.len() + read.len() > KNOWN_LIMIT {
@@ -92,23 +102,20 @@ impl Hooks {
     }
 
     /// Those of `names` that are known; none where what is known is of another version.
-    fn find(&self, version: u64, names: &[&str]) -> Option<HashMap<String, Arc<Hook>>> {
+    fn find(&self, version: u64, names: &HashSet<&Arc<str>>) -> Option<ByInstance> {
         let known = self.lock();
         if known.version != version {
             return None;
         }
-        let found =
-            names.iter().filter_map(|name| Some(((*name).to_owned(), Arc::clone(known.hooks.get(*name)?))));
-        Some(found.collect())
+        let mut found = ByInstance::with_capacity(names.len());
+        let hooks = names.iter().filter_map(|name| known.hooks.get_key_value(*name));
+        found.extend(hooks.map(|(name, hook)| (Arc::clone(name), Arc::clone(hook))));
+        Some(found)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hooks(names: &[&str], stored: Vec<Option<Vec<u8>>>) -> Vec<(String, Arc<Hook>)> {
-    names.iter().zip(stored).map(|(name, json)| ((*name).to_owned(), Arc::new(hook(name, json)))).collect()
 }
 
 fn hook(instance: &str, json: Option<Vec<u8>>) -> Hook {

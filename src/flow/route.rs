@@ -1,6 +1,5 @@
 //! Routing: entries become deliveries, and each goes to the stage that is next for it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::store::{Found, Redis, StoreError, Taken};
 
 /// How many deliveries that are due are loaded at a time at most: each may have a payload of megabytes, which is known
 /// only then.
-const DUE_AT_MOST: usize = 16;
+const DUE_AT_MOST: usize = 32;
 /// How many bytes one reply should have: it has to come in time, and what is not read of it takes Redis' memory.
 const DUE_BYTES: usize = 1024 * 1024;
 /// What the payload of one that is due is taken for at first.
@@ -94,12 +93,7 @@ impl Router {
         &self,
         destinations: Vec<Destination>,
     ) -> Result<(Vec<Destination>, Vec<Due>), StoreError> {
-        let instance = |destination: &Destination| match destination {
-            Destination::Instance(instance) => Some(Arc::clone(instance)),
-            Destination::Global | Destination::Errors => None,
-        };
-        let instances: Vec<_> = destinations.iter().filter_map(instance).collect();
-        let instances: Vec<&str> = instances.iter().map(|instance| &**instance).collect();
+        let instances = destinations.iter().filter_map(Destination::instance).collect();
         let hooks = self.hooks.of(&instances, None).await?;
         self.pauses.at(self.hooks.version()).await?;
         let (mut lost, mut due) = (Vec::new(), Vec::new());
@@ -207,8 +201,8 @@ impl Router {
             inherited.into_iter().zip(recorded).filter_map(|(id, settled)| Some((id.clone(), settled?)));
         let settled = settled.collect();
         let entries = self.read(arrivals, self.waiting(&due).await?.into_iter());
-        let instances: HashSet<&str> = entries.iter().filter_map(Entry::instance).collect();
-        let hooks = self.hooks.of(&instances.into_iter().collect::<Vec<_>>(), version).await?;
+        let instances = entries.iter().filter_map(Entry::instance).collect();
+        let hooks = self.hooks.of(&instances, version).await?;
         let paused = self.pauses.at(self.hooks.version()).await?;
         let Routing { destinations, held, max_age, .. } = &self.settings;
         let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);

@@ -27,6 +27,14 @@ impl Destination {
             Self::Errors => "errors",
         }
     }
+
+    /// The instance whose webhook it is.
+    pub fn instance(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Instance(instance) => Some(instance),
+            Self::Global | Self::Errors => None,
+        }
+    }
 }
 
 /// Why a text is not a destination.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
@@ -235,7 +236,7 @@ impl Redis {
     /// When Redis did not confirm it; doing it again is harmless.
     pub async fn finish(&self, source: Source, entries: &mut [Finished]) -> Result<(), StoreError> {
         entries.sort_by_key(|finished| finished.entry.place());
-        for some in entries.chunks(FINISHED_AT_A_TIME) {
+        let finish = entries.chunks(FINISHED_AT_A_TIME).map(|some| async move {
             let mut done = script::DONE.key(self.key_of(source));
             done.arg(GROUP);
             for Finished { entry, event, destination, is_last } in some {
@@ -243,9 +244,9 @@ impl Redis {
                 done.arg(destination.as_ref().map(ToString::to_string).unwrap_or_default());
                 done.arg(u8::from(*is_last));
             }
-            let _: u64 = self.script(&done).await?;
-        }
-        Ok(())
+            self.script::<u64>(&done).await.map(drop)
+        });
+        join_all(finish).await.into_iter().collect()
     }
 
     /// The stream entries of `source` are in.
