@@ -128,15 +128,19 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap()
     }
 
-    /// How long its threads have run so far, seconds: by the scheduler, which counts in ns; `stat` counts in 10 ms.
+    /// How long its threads have run so far, seconds: by the scheduler, which counts in ns; `stat` counts in 10 ms. Those
+    /// that have ended do not count; neither a worker nor Redis ends any that does much.
     pub fn cpu(&self) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
-        let of_each = tasks.map(|task| {
+        let of_each = tasks.filter_map(|task| {
             // One may end meanwhile.
-            let stat = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
-            stat.split_whitespace().next().map_or(0.0, |ns| ns.parse::<f64>().unwrap() / 1e9)
+            let stat = std::fs::read_to_string(task.unwrap().path().join("schedstat")).ok()?;
+            let ns = stat.split_whitespace().next().expect("a kernel that counts what threads run");
+            Some(ns.parse::<f64>().unwrap() / 1e9)
         });
-        of_each.sum()
+        let seconds: f64 = of_each.sum();
+        assert!(seconds > 0.0, "a kernel that counts what threads run");
+        seconds
     }
 
     /// The most memory it had, MB.

@@ -135,7 +135,7 @@ impl Size {
             Taken::New { payload, .. } => payload.as_ref().map(bytes::Bytes::len),
             Taken::Due { .. } => None,
         });
-        // What is due is loaded a few at a time, whatever it weighs.
+        // What is due is loaded by its weight.
         let largest = sizes.max().unwrap_or(DUE_BYTES);
         if !taken.is_empty() {
             self.0 = largest.max(self.0 / 2);

@@ -1,7 +1,6 @@
 //! Routing: entries become deliveries, and each goes to the stage that is next for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,16 +13,14 @@ use super::hooks::Hooks;
 use super::outage::Outage;
 use super::pauses::{self, Pauses};
 use super::{Due, Room, Work, deliveries};
-use crate::model::{Delivery, Destination, EventKey, Held};
+use crate::model::{Delivery, Destination, Held};
 use crate::store::{Found, Redis, StoreError, Taken};
 
-/// How many deliveries that are due are loaded at a time at most: each may have a payload of megabytes, which is known
-/// only then.
-const DUE_AT_MOST: usize = 32;
-/// How many bytes one reply should have: it has to come in time, and what is not read of it takes Redis' memory.
+/// How many bytes of payload are loaded at a time, unless one alone is more: a reply has to come in time, what is not
+/// read of it takes Redis' memory, and this process' is looked after between two.
 const DUE_BYTES: usize = 1024 * 1024;
-/// What the payload of one that is due is taken for at first.
-const GUESS_BYTES: usize = DUE_BYTES / 4;
+/// So few deliveries that are due are loaded without their sizes being asked for first.
+const DUE_UNSEEN: usize = 4;
 
 /// Turns entries into deliveries.
 #[derive(Debug)]
@@ -33,8 +30,6 @@ pub struct Router {
     hooks: Hooks,
     pauses: Pauses,
     settings: Routing,
-    /// What the heaviest deliveries that were due weighed lately, bytes.
-    heaviest_due: AtomicUsize,
     dispatch: mpsc::Sender<Vec<Delivery>>,
     settle: mpsc::Sender<Work>,
 }
@@ -71,7 +66,6 @@ impl Router {
             pauses: Pauses::new(redis.clone()),
             redis,
             settings,
-            heaviest_due: AtomicUsize::new(GUESS_BYTES),
             dispatch,
             settle,
         }
@@ -131,12 +125,11 @@ impl Router {
             self.settings.held.hold(source, id.clone(), 0)
         };
         let _held: Vec<_> = arrivals.iter().map(hold).collect();
-        let mut rest = &arrivals[..];
+        let sizes = self.sizes(&arrivals, stop).await?;
+        let (mut rest, mut sizes) = (&arrivals[..], &sizes[..]);
         while !rest.is_empty() {
-            // The payloads of what is due are not here yet: they may be large.
-            let due = |arrival: &Arrival| matches!(arrival.taken, Taken::Due { .. });
-            let at_a_time = if rest.iter().any(due) { self.due_at_a_time() } else { rest.len() };
-            let (some, others) = rest.split_at(at_a_time.min(rest.len()));
+            let (some, others) = rest.split_at(at_a_time(sizes));
+            sizes = &sizes[some.len()..];
             self.pass_some_on(some, version, consumer, stop).await?;
             rest = others;
             if !rest.is_empty() {
@@ -146,6 +139,32 @@ impl Router {
             }
         }
         Ok(())
+    }
+
+    /// How many bytes of payload are to be loaded for each: they may be large, and are not here yet.
+    async fn sizes(&self, arrivals: &[Arrival], stop: &CancellationToken) -> Result<Vec<usize>, Stopped> {
+        let due = |arrival: &Arrival| match &arrival.taken {
+            Taken::Due { delivery: Some((key, _)), .. } => Some(key.clone()),
+            Taken::Due { delivery: None, .. } | Taken::New { .. } => None,
+        };
+        let keys: Vec<_> = arrivals.iter().filter_map(due).collect();
+        if keys.len() <= DUE_UNSEEN {
+            return Ok(vec![0; arrivals.len()]);
+        }
+        let mut outage = Outage::new("route");
+        let found = loop {
+            match self.redis.payload_sizes(&keys).await {
+                Ok(found) => break found,
+                Err(error) => outage.wait(&error, stop).await,
+            }
+            if stop.is_cancelled() {
+                return Err(Stopped);
+            }
+        };
+        outage.over();
+        let mut found = found.into_iter();
+        let size = |arrival: &Arrival| due(arrival).and_then(|_| found.next()).unwrap_or(0);
+        Ok(arrivals.iter().map(size).collect())
     }
 
     async fn pass_some_on(
@@ -200,7 +219,7 @@ impl Router {
         let settled =
             inherited.into_iter().zip(recorded).filter_map(|(id, settled)| Some((id.clone(), settled?)));
         let settled = settled.collect();
-        let entries = self.read(arrivals, self.waiting(&due).await?.into_iter());
+        let entries = self.read(arrivals, self.redis.waiting(&due).await?.into_iter());
         let instances = entries.iter().filter_map(Entry::instance).collect();
         let hooks = self.hooks.of(&instances, version).await?;
         let paused = self.pauses.at(self.hooks.version()).await?;
@@ -217,32 +236,6 @@ impl Router {
             .collect())
     }
 
-    async fn waiting(&self, due: &[(EventKey, Destination)]) -> Result<Vec<Found>, StoreError> {
-        let mut found = Vec::with_capacity(due.len());
-        while found.len() < due.len() {
-            let end = due.len().min(found.len() + self.due_at_a_time());
-            let heaviest = &self.heaviest_due;
-            match self.redis.waiting(&due[found.len()..end]).await {
-                Ok(some) => {
-                    // It grows at once and shrinks by halves: one heavy one is often followed by others.
-                    let largest = some.iter().map(Found::bytes).max().unwrap_or(0);
-                    heaviest.store(largest.max(heaviest.load(Ordering::Relaxed) / 2), Ordering::Relaxed);
-                    found.extend(some);
-                }
-                Err(error) => {
-                    // Maybe it was too much for one reply.
-                    heaviest.fetch_max(GUESS_BYTES, Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn due_at_a_time(&self) -> usize {
-        (DUE_BYTES / self.heaviest_due.load(Ordering::Relaxed).max(1)).clamp(1, DUE_AT_MOST)
-    }
-
     fn read(&self, arrivals: &[Arrival], mut waiting: impl Iterator<Item = Found>) -> Vec<Entry> {
         let read = |arrival: &Arrival| match &arrival.taken {
             Taken::New { id, payload, event_id, traceparent } => {
@@ -257,5 +250,35 @@ impl Router {
             },
         };
         arrivals.iter().map(read).collect()
+    }
+}
+
+/// How many of those with these sizes are loaded at a time: one at least.
+fn at_a_time(sizes: &[usize]) -> usize {
+    let mut bytes = 0;
+    let fits = |size: &&usize| {
+        bytes += **size;
+        bytes <= DUE_BYTES
+    };
+    sizes.iter().take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_loaded_by_its_weight() {
+        const MOST: usize = DUE_BYTES;
+        for (sizes, count) in [
+            (&[600; 32][..], 32),
+            (&[0; 32], 32),
+            (&[16 * MOST; 3], 1),
+            (&[MOST / 2, MOST / 2, 1], 2),
+            (&[600, 600, MOST, 600], 2),
+            (&[MOST, 0, 0, 1], 3),
+        ] {
+            assert_eq!(at_a_time(sizes), count, "{sizes:?}");
+        }
     }
 }

@@ -72,7 +72,8 @@ pub struct Delivery {
     pub takeovers: u32,
     /// Whether it comes from its destination's park.
     pub was_parked: bool,
-    /// Whether it is all that is left of its event: nobody else writes to the event's hash any more.
+    /// Whether it was all that was left of its event when it was loaded. It is so for good: there are more only while the
+    /// event's first entry is pending, which counts as one itself.
     pub is_last: bool,
 }
 

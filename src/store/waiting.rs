@@ -34,7 +34,20 @@ pub struct Waiting {
 }
 
 impl Redis {
-    /// Loads what the hashes of due deliveries hold, in one pipeline: what is not read of the reply takes Redis' memory.
+    /// How many bytes the payloads of waiting events have: 0 for what is not there, or is no such event.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn payload_sizes(&self, keys: &[EventKey]) -> Result<Vec<usize>, StoreError> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.cmd("HSTRLEN").arg(self.keys().event(key)).arg(PAYLOAD);
+        }
+        let sizes: Vec<RedisResult<usize>> = self.pipe(pipeline.ignore_errors()).await?;
+        sizes.into_iter().map(|size| Ok(one(size)?.unwrap_or(0))).collect()
+    }
+
+    /// Loads what the hashes of due deliveries hold, in one reply.
     ///
     /// # Errors
     /// When Redis does not answer. A key that is not a hash is none: it is [`Found::Unusable`].
@@ -74,16 +87,6 @@ impl Redis {
         }
         let hashes: Vec<RedisResult<Vec<String>>> = self.pipe(pipeline.ignore_errors()).await?;
         hashes.into_iter().map(|fields| Ok(one(fields)?.ok().and_then(|fields| recorded(&fields)))).collect()
-    }
-}
-
-impl Found {
-    /// The bytes of its payload.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Waiting(waiting) => waiting.payload.len(),
-            Self::Gone | Self::Unusable(_) => 0,
-        }
     }
 }
 

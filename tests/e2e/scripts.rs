@@ -116,6 +116,13 @@ impl Scene {
         self.done_as(receipt, key, destination, false).await;
     }
 
+    /// Whether a delivery of an event that was loaded now would be all that is left of it.
+    async fn is_last(&self, key: &EventKey) -> bool {
+        let loaded = self.store.waiting(&[(key.clone(), instance())]).await.unwrap();
+        let [Found::Waiting(loaded)] = &loaded[..] else { panic!("{loaded:?}") };
+        loaded.is_last
+    }
+
     async fn done_as(
         &self,
         receipt: &Receipt,
@@ -386,7 +393,7 @@ async fn a_success_that_is_reported_twice_counts_once() {
 #[tokio::test]
 async fn many_entries_are_done_at_a_time_whoever_holds_them_and_in_any_order() {
     let scene = Scene::new().await;
-    for number in 0..6 {
+    for number in 0..20 {
         let event = format!("e{number}");
         let _: u64 = scene
             .redis
@@ -395,7 +402,7 @@ async fn many_entries_are_done_at_a_time_whoever_holds_them_and_in_any_order() {
         let entry = fields(&[("event", &event), ("destination", "global")]);
         scene.redis.push_entry("{webhooks}:ready", &entry).await;
         // Every other is another worker's; the last nobody has.
-        if number < 5 {
+        if number < 19 {
             scene.read_some("{webhooks}:ready", if number % 2 == 0 { ME } else { "another" }, 1).await;
         }
     }
@@ -407,17 +414,20 @@ async fn many_entries_are_done_at_a_time_whoever_holds_them_and_in_any_order() {
         destination: Some(Destination::Global),
         is_last,
     };
-    let done = || [(4, true), (2, false), (0, true), (3, true), (0, true), (5, true)];
-    for _ in 0..2 {
-        let mut entries = done().map(|(number, is_last)| finished(number, is_last));
+    // The first and one far behind it; several; again, and one that nobody holds.
+    let calls =
+        [&[(18, true), (0, true)][..], &[(4, true), (2, false), (3, true), (4, true), (0, true), (19, true)]];
+    let mut left: Vec<usize> = (0..20).collect();
+    for done in [calls[0], calls[1], calls[1]] {
+        let mut entries: Vec<_> = done.iter().map(|(number, is_last)| finished(*number, *is_last)).collect();
         scene.store.finish(Source::Ready, &mut entries).await.unwrap();
-        let left: Vec<String> =
+        left.retain(|number| *number == 19 || !done.iter().any(|(done, _)| done == number));
+        let entries: Vec<String> =
             scene.redis.entries("{webhooks}:ready").await.into_iter().map(|(id, _)| id).collect();
-        assert_eq!(left, [ids[1].clone(), ids[5].clone()], "what nobody holds is not done");
-        assert_eq!(scene.redis.pending("{webhooks}:ready").await, 1);
-        let mut events: Vec<String> = scene.redis.command(&["KEYS", "{webhooks}:event:*"]).await;
-        events.sort();
-        assert_eq!(events, ["{webhooks}:event:e1", "{webhooks}:event:e5"]);
+        assert_eq!(entries, left.iter().map(|number| ids[*number].clone()).collect::<Vec<_>>());
+        assert_eq!(scene.redis.pending("{webhooks}:ready").await, left.len() as u64 - 1);
+        let events: BTreeSet<String> = scene.redis.command(&["KEYS", "{webhooks}:event:*"]).await;
+        assert_eq!(events, left.iter().map(|number| format!("{{webhooks}}:event:e{number}")).collect());
     }
 }
 
@@ -567,8 +577,12 @@ async fn follow(journey: &[(Step, u32)]) {
                 );
                 let receipt = held(Source::Ready, &ready[0].0, ME, 1);
                 let again = delivery_of(&receipt, key.clone(), destinations[of].clone(), 2);
+                let is_last = scene.is_last(&key).await;
                 match step {
-                    Step::Arrives(_) => scene.done(&receipt, &key, Some(destinations[of].clone())).await,
+                    Step::Arrives(_) => {
+                        assert_eq!(is_last, lives == 0, "at {step:?} of {journey:?}");
+                        scene.done_as(&receipt, &key, Some(destinations[of].clone()), is_last).await;
+                    }
                     Step::FailsAgain(_) => {
                         assert_eq!(scene.retry(&again).await.unwrap(), Ownership::Ours);
                         let field = format!("tried:{}", destinations[of]);
@@ -994,6 +1008,10 @@ async fn without_the_group_nothing_is_done_and_the_error_says_so() {
         assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");
         let marked = [delivery(&several, instance())];
         let error = scene.store.mark_done(ME, &marked).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");
+        let (entry, event) = (several.id.clone(), EventKey::new("k"));
+        let finished = Finished { entry, event, destination: None, is_last: false };
+        let error = scene.store.finish(Source::Stream, &mut [finished]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");
         let error = scene.store.leave(ME).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoGroup, "{error}");

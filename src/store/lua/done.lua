@@ -7,7 +7,8 @@
 -- Returns how many entries were acknowledged. One that was acknowledged before changes nothing, so that a success
 -- counts once, whoever reports it.
 --
--- With few commands for many entries, as wait.lua. What is acknowledged first has arrived: nothing of it can be lost.
+-- With few commands for many entries, as wait.lua. What is acknowledged first has arrived, or is recorded: nothing of it
+-- can be lost.
 local stream, group, count, width = KEYS[1], ARGV[1], #KEYS - 1, 3
 local pending = {}
 local found = redis.call('XPENDING', stream, group, ARGV[2], ARGV[2 + width * (count - 1)], 2 * count)
@@ -34,7 +35,7 @@ for _, i in ipairs(others) do
   -- A key that is not posthaste's is left alone: a table then.
   local live = redis.pcall('HGET', event, 'live')
   if type(live) ~= 'table' then
-    if not live or tonumber(live) <= 1 then
+    if (tonumber(live) or 1) <= 1 then
       redis.call('DEL', event)
     else
       redis.call('HINCRBY', event, 'live', -1)
