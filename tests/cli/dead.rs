@@ -152,7 +152,8 @@ async fn a_replayed_letter_is_due_again_with_the_same_body_and_id() {
     assert_eq!(entry["destination"], "instance:a");
     let event: HashMap<String, Vec<u8>> =
         redis.command(&["HGETALL", &format!("{{webhooks}}:event:{}", entry["event"])]).await;
-    assert_eq!((&event["payload"][..], &event["id"][..]), (PAYLOAD, &b"ev-1"[..]));
+    assert_eq!(event["payload"], PAYLOAD);
+    assert!(event["event"].starts_with(b"ev-1 "), "{event:?}");
 
     let ran = run(&redis, &["dead", "replay", &id, "--json"]).ended(1);
     assert_eq!(ran.json(), json!({ "replayed": 0, "missing": 1, "without_payload": 0 }));
