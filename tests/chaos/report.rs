@@ -133,7 +133,9 @@ async fn in_redis(event: u32, cluster: &Cluster) {
     }
     for key in redis.keys().await.iter().filter(|key| key.contains(":event:")) {
         let hash: Vec<(String, String)> = redis.command(&["HGETALL", key]).await;
-        if hash.iter().any(|(field, value)| field == "id" && *value == id) {
+        let is_it =
+            |(field, words): &(String, String)| field == "event" && words.split(' ').next() == Some(&id);
+        if hash.iter().any(is_it) {
             println!("in {key}: {hash:?}");
         }
     }
