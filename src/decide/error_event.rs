@@ -102,10 +102,7 @@ pub fn health_event(health: &Health<'_>, now_ms: u64) -> Vec<u8> {
         Some(_) => ("destination.down", "Destination down"),
         None => ("destination.recovered", "Destination recovered"),
     };
-    let instance = match health.destination {
-        Destination::Instance(instance) => Some(&**instance),
-        Destination::Global | Destination::Errors => None,
-    };
+    let instance = health.destination.instance().map(|instance| &**instance);
     let data = HealthData {
         error,
         message: health.down.map(|(message, _)| message),

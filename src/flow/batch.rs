@@ -98,8 +98,17 @@ impl Batch {
 
     /// Notes an entry that is done, and whose event has a hash.
     pub(super) fn finish(&mut self, receipt: &Receipt, event: EventKey) {
-        let entry = receipt.id.clone();
-        let finished = Finished { entry, event, destination: None, is_last: false };
+        self.finish_one(receipt, event, None, false);
+    }
+
+    fn finish_one(
+        &mut self,
+        receipt: &Receipt,
+        event: EventKey,
+        destination: Option<Destination>,
+        is_last: bool,
+    ) {
+        let finished = Finished { entry: receipt.id.clone(), event, destination, is_last };
         self.finished.entry(receipt.source).or_default().push(finished);
     }
 
@@ -146,12 +155,7 @@ impl Batch {
             self.count(Counter::Delivered);
             if delivery.receipt.source == Source::Ready {
                 let Delivery { receipt, event, destination, is_last, .. } = delivery;
-                self.finished.entry(Source::Ready).or_default().push(Finished {
-                    entry: receipt.id.clone(),
-                    event: event.key.clone(),
-                    destination: Some(destination),
-                    is_last,
-                });
+                self.finish_one(&receipt, event.key.clone(), Some(destination), is_last);
             } else {
                 self.close(&delivery);
                 if delivery.receipt.is_half_done() {

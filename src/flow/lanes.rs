@@ -299,9 +299,10 @@ impl<T: Load> Lanes<T> {
     fn entry(&mut self, to: &Destination, now: Duration) -> &mut Entry<T> {
         let (most, breaker) = (self.most(), self.breaker);
         let known = &mut self.known;
-        let new = |lane: Lane| {
+        self.lanes.entry(to.clone()).or_insert_with(|| {
+            known.push_back((now + FORGET, to.clone()));
             Box::new(Entry {
-                lane,
+                lane: Lane::new(most, breaker),
                 url: None,
                 was_down: false,
                 waiting: VecDeque::new(),
@@ -323,10 +324,6 @@ impl<T: Load> Lanes<T> {
                 down: 0,
                 quick: 0,
             })
-        };
-        self.lanes.entry(to.clone()).or_insert_with(|| {
-            known.push_back((now + FORGET, to.clone()));
-            new(Lane::new(most, breaker))
         })
     }
 

@@ -47,6 +47,30 @@ impl Outage {
     }
 }
 
+/// Asks Redis until it answers, however long it is away; none where `stop` comes first.
+pub(super) async fn outlast<T, A>(
+    stage: &'static str,
+    stop: &CancellationToken,
+    ask: impl Fn() -> A,
+) -> Option<T>
+where
+    A: Future<Output = Result<T, StoreError>>,
+{
+    let mut outage = Outage::new(stage);
+    loop {
+        match ask().await {
+            Ok(answer) => {
+                outage.over();
+                return Some(answer);
+            }
+            Err(error) => outage.wait(&error, stop).await,
+        }
+        if stop.is_cancelled() {
+            return None;
+        }
+    }
+}
+
 /// What it means, and what to do about it.
 fn advice(error: &StoreError) -> &'static str {
     match error.kind() {

@@ -10,7 +10,7 @@ use super::attempt::unix_ms;
 use super::deliveries::{Destinations, Make, Step};
 use super::entry::{Arrival, Entry, key_of, read_due, read_new, unreadable_due};
 use super::hooks::Hooks;
-use super::outage::Outage;
+use super::outage::outlast;
 use super::pauses::{self, Pauses};
 use super::{Due, Room, Work, deliveries};
 use crate::model::{Delivery, Destination, Held};
@@ -143,28 +143,19 @@ impl Router {
 
     /// How many bytes of payload are to be loaded for each: they may be large, and are not here yet.
     async fn sizes(&self, arrivals: &[Arrival], stop: &CancellationToken) -> Result<Vec<usize>, Stopped> {
-        let due = |arrival: &Arrival| match &arrival.taken {
-            Taken::Due { delivery: Some((key, _)), .. } => Some(key.clone()),
+        let due = |(place, arrival): (usize, &Arrival)| match &arrival.taken {
+            Taken::Due { delivery: Some((key, _)), .. } => Some((place, key.clone())),
             Taken::Due { delivery: None, .. } | Taken::New { .. } => None,
         };
-        let keys: Vec<_> = arrivals.iter().filter_map(due).collect();
-        if keys.len() <= DUE_UNSEEN {
-            return Ok(vec![0; arrivals.len()]);
+        let (places, keys): (Vec<_>, Vec<_>) = arrivals.iter().enumerate().filter_map(due).unzip();
+        let mut sizes = vec![0; arrivals.len()];
+        if keys.len() > DUE_UNSEEN {
+            let found = outlast("route", stop, || self.redis.payload_sizes(&keys)).await.ok_or(Stopped)?;
+            for (place, size) in places.into_iter().zip(found) {
+                sizes[place] = size;
+            }
         }
-        let mut outage = Outage::new("route");
-        let found = loop {
-            match self.redis.payload_sizes(&keys).await {
-                Ok(found) => break found,
-                Err(error) => outage.wait(&error, stop).await,
-            }
-            if stop.is_cancelled() {
-                return Err(Stopped);
-            }
-        };
-        outage.over();
-        let mut found = found.into_iter();
-        let size = |arrival: &Arrival| due(arrival).and_then(|_| found.next()).unwrap_or(0);
-        Ok(arrivals.iter().map(size).collect())
+        Ok(sizes)
     }
 
     async fn pass_some_on(
@@ -174,17 +165,8 @@ impl Router {
         consumer: &Arc<str>,
         stop: &CancellationToken,
     ) -> Result<(), Stopped> {
-        let mut outage = Outage::new("route");
-        let steps = loop {
-            match self.steps(arrivals, version, consumer).await {
-                Ok(steps) => break steps,
-                Err(error) => outage.wait(&error, stop).await,
-            }
-            if stop.is_cancelled() {
-                return Err(Stopped);
-            }
-        };
-        outage.over();
+        let steps =
+            outlast("route", stop, || self.steps(arrivals, version, consumer)).await.ok_or(Stopped)?;
         let mut attempts = Vec::with_capacity(steps.len());
         for step in steps {
             match step {
